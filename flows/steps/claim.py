@@ -1,0 +1,48 @@
+"""Claim: does little, and exists for its revert."""
+
+import logging
+from typing import Any
+
+from taskflow import task
+from taskflow.types import failure
+
+from flows import watch as watching
+from images import config, errors, imports, staging
+
+LOG = logging.getLogger(__name__)
+
+
+class Claim(task.Task):
+    """The first step, so the last to be reverted: the record goes back to `queued`, staging is emptied."""
+
+    def __init__(self) -> None:
+        super().__init__("claim")
+
+    def execute(self, watch: watching.Watch) -> None:
+        """Refuse a task that keeps killing its workers.
+
+        Raises:
+            ImportFailed: it has had `[gantry] max_attempts`.
+        """
+        most = config.CONF.gantry.max_attempts
+        if watch.plan.lease.attempt > most:
+            raise errors.ImportFailed(f"The import was given up: its worker died {most} times")
+
+    def revert(
+        self, watch: watching.Watch, flow_failures: dict[str, failure.Failure], **_: Any
+    ) -> None:
+        """End the import badly, with the cause in words."""
+        if watch.lost:
+            return
+        staging.remove(watch.plan.image_id)
+        imports.fail(watch.plan, cause(flow_failures))
+
+
+def cause(failures: dict[str, failure.Failure]) -> str:
+    """What went wrong, as a person who asked for the import should read it."""
+    first = next(iter(failures.values()))
+    if isinstance(first.exception, errors.GantryError):
+        return str(first.exception)
+    LOG.error("An import broke on an unexpected error:\n%s", first.traceback_str)
+    kind = type(first.exception).__name__
+    return f"Unexpected {kind} in the import; the worker's log has the details"

@@ -1,0 +1,72 @@
+"""Convert: the plugin `image_conversion` turns the staged file into the operator's format."""
+
+import pathlib
+from typing import Any
+
+from taskflow import task
+
+from flows import qemu_img
+from flows import watch as watching
+from images import config, errors, formats, staging
+
+#: Disk formats by the names that qemu-img has for them.
+_QEMU_NAMES = {"raw": "raw", "qcow2": "qcow2", "vmdk": "vmdk", "vdi": "vdi", "vhdx": "vhdx"} | {
+    "vhd": "vpc"
+}
+
+
+class Convert(task.Task):
+    """Converts to `[image_conversion] output_format` (contract section 4.3)."""
+
+    default_provides = "staged"
+
+    def __init__(self) -> None:
+        super().__init__("convert")
+
+    def execute(self, watch: watching.Watch, staged: dict[str, Any]) -> dict[str, Any]:
+        """Write the converted file beside the source; a second run writes it again.
+
+        Raises:
+            UnacceptableFormat: the source is not what is declared, or refers to other files.
+            ImportFailed: qemu-img cannot convert it.
+        """
+        target = config.CONF.image_conversion.output_format
+        source, declared = pathlib.Path(staged["path"]), staged["disk_format"]
+        _check_source(source, declared)
+        if declared in (target, "iso"):
+            return staged
+        if declared not in _QEMU_NAMES:
+            raise errors.ImportFailed(f"The format {declared} cannot be converted to {target}")
+        described = qemu_img.info(source, _QEMU_NAMES[declared])
+        output = staging.path(watch.plan.image_id, f".{target}")
+        qemu_img.convert(
+            (source, _QEMU_NAMES[declared]),
+            (output, _QEMU_NAMES[target]),
+            lambda share: watch.report(
+                self.name, int(share * described.virtual_size), described.virtual_size
+            ),
+        )
+        return {
+            "path": str(output),
+            "size": output.stat().st_size,
+            "disk_format": target,
+            "container_format": "bare",
+            "virtual_size": described.virtual_size,
+        }
+
+    def revert(self, watch: watching.Watch, **_: Any) -> None:
+        """Remove what was written."""
+        if not watch.lost:
+            target = config.CONF.image_conversion.output_format
+            staging.path(watch.plan.image_id, f".{target}").unlink(missing_ok=True)
+
+
+def _check_source(source: pathlib.Path, declared: str) -> None:
+    """What qemu-img will be told to read must be what is there; it is never left to guess."""
+    facts = staging.facts(source) or staging.inspect(source, digest=False)
+    found = "raw" if facts.inspection.format == "gpt" else facts.inspection.format
+    if found != declared:
+        raise errors.UnacceptableFormat(
+            f"The image is declared {declared}, but the data are {found}"
+        )
+    formats.check(facts.inspection, declared, "bare")

@@ -1,0 +1,84 @@
+"""The database: an engine for each process, and transactions as `with` blocks.
+
+No transaction stays open while bytes move (design section 7): open one, say what changed, leave it.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+
+from images import config
+
+_engine: sa.Engine | None = None
+_sessions: orm.sessionmaker[orm.Session] = orm.sessionmaker(expire_on_commit=False)
+
+#: Seconds that a writer of SQLite waits for another one.
+_SQLITE_WAIT = 30
+
+
+def engine() -> sa.Engine:
+    """This process's engine, made when it is first needed; sockets must not cross a fork."""
+    global _engine  # noqa: PLW0603 - one pool for a process is what a pool is
+    if _engine is None:
+        _engine = create_engine(config.CONF.database.connection)
+    return _engine
+
+
+def create_engine(url: str) -> sa.Engine:
+    """An engine for `url`, with what SQLite needs to serve several processes at once."""
+    made = sa.make_url(url)
+    if made.drivername == "postgresql":
+        made = made.set(drivername="postgresql+psycopg")
+    elif made.drivername == "mysql":
+        made = made.set(drivername="mysql+pymysql")
+    if made.get_backend_name() != "sqlite":
+        return sa.create_engine(made, pool_pre_ping=True, pool_recycle=3600)
+    made_engine = sa.create_engine(made, connect_args={"timeout": _SQLITE_WAIT})
+    sa.event.listen(made_engine, "connect", _prepare_sqlite)
+    sa.event.listen(made_engine, "begin", _begin_sqlite)
+    return made_engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions on its own
+    for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    """Take the write lock at once: a reader that becomes a writer later is refused without waiting."""
+    reads = connection.get_execution_options().get("gantry_reads")
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+@contextlib.contextmanager
+def transaction() -> Iterator[orm.Session]:
+    """A session that is committed when the block ends well, and rolled back when it raises."""
+    with _sessions(bind=engine()) as session, session.begin():
+        yield session
+
+
+@contextlib.contextmanager
+def reading() -> Iterator[orm.Session]:
+    """A session that only reads; it never waits for a writer."""
+    with _sessions(bind=engine().execution_options(gantry_reads=True)) as session:
+        yield session
+
+
+def dispose() -> None:
+    """Close this process's connections; the next use makes new ones."""
+    _forget(close=True)
+
+
+def _forget(*, close: bool) -> None:
+    global _engine  # noqa: PLW0603
+    if _engine is not None:
+        _engine.dispose(close=close)
+    _engine = None
+
+
+os.register_at_fork(after_in_child=lambda: _forget(close=False))

@@ -1,0 +1,135 @@
+"""What a file really is, and whether it is safe to open: the one door to oslo's format inspector.
+
+Bytes are inspected while they stream by, so inspecting costs no extra read. The verdict is
+`Inspection`; `check()` holds it against what the image's record declares (contract section 4.6).
+"""
+
+import dataclasses
+from typing import Any, cast
+
+from oslo_utils.imageutils import format_inspector
+
+from images import config, errors
+
+#: Formats that are only ever bytes to us: what is in them, a kernel say, may look like a broken
+#: partition table, so that check does not count for them.
+_OPAQUE = ("aki", "ari", "ami", "ploop")
+_MAX_SIZE = (1 << 63) - 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Inspection:
+    """What a stream of bytes turned out to be."""
+
+    #: Names of the formats that matched; `["raw"]` where nothing is known about the bytes.
+    formats: list[str]
+    #: Bytes that a guest would see; None where the format does not say, or says nonsense.
+    virtual_size: int | None
+    #: Failed safety checks by format: `{"qcow2": {"backing_file": "…"}}`.
+    unsafe: dict[str, dict[str, str]]
+
+    @property
+    def format(self) -> str | None:
+        """The one format; a bootable ISO has a partition table too and is an iso all the same."""
+        if set(self.formats) == {"iso", "gpt"}:
+            return "iso"
+        return self.formats[0] if len(self.formats) == 1 else None
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return dataclasses.asdict(self)
+
+
+class Inspector:
+    """Inspects a stream piece by piece."""
+
+    def __init__(self) -> None:
+        self._piece = b""
+        self._size = 0
+        self._wrapper = format_inspector.InspectWrapper(cast(Any, self))
+
+    def read(self, _size: int) -> bytes:
+        """The piece at hand; oslo's wrapper reads from here."""
+        return self._piece
+
+    def feed(self, piece: bytes) -> None:
+        """Take in one more piece."""
+        self._piece = piece
+        self._size += len(piece)
+        self._wrapper.read(len(piece))
+
+    def finish(self) -> Inspection:
+        """The verdict on all that was taken in."""
+        self._piece = b""
+        self._wrapper._finish()
+        found = sorted(self._wrapper.formats or [], key=str)
+        names = [str(one) for one in found]
+        sizes = {str(one): self._virtual_size(one) for one in found}
+        unsafe = {str(one): broken for one in found if (broken := _failures(one))}
+        verdict = Inspection(names, None, unsafe)
+        if verdict.format is None:
+            return verdict
+        return dataclasses.replace(verdict, virtual_size=sizes[verdict.format])
+
+    def _virtual_size(self, found: format_inspector.FileInspector) -> int | None:
+        if found.NAME in ("raw", "gpt", "iso"):  # the guest sees the file itself
+            return self._size or None
+        try:
+            size = int(found.virtual_size)
+        except Exception:  # noqa: BLE001 - the header is a stranger's; any error means it does not say
+            return None
+        return size if 0 < size <= _MAX_SIZE else None
+
+
+def _failures(found: format_inspector.FileInspector) -> dict[str, str]:
+    try:
+        found.safety_check()
+    except format_inspector.SafetyCheckFailed as failed:
+        return {name: str(cause) for name, cause in failed.failures.items()}
+    except Exception as error:  # noqa: BLE001 - a check that cannot even run has not been passed
+        return {"inspection": f"{type(error).__name__} while it was checked"}
+    return {}
+
+
+def check(found: Inspection, disk_format: str | None, container_format: str | None) -> int | None:
+    """Hold the bytes against the record; the virtual size in bytes, or None where it is unknown.
+
+    Safety checks count whatever is declared, and whatever `require_image_format_match` says.
+
+    Raises:
+        UnacceptableFormat: the bytes are unsafe, or are not what `disk_format` says.
+    """
+    if container_format != "bare":
+        return None
+    declared = f"The image is declared {disk_format}"
+    if found.format is None:
+        raise errors.UnacceptableFormat(
+            f"{declared}, but the data match several formats at once: {', '.join(found.formats)}"
+        )
+    if disk_format in _OPAQUE:
+        if found.format not in ("raw", "gpt"):
+            raise errors.UnacceptableFormat(f"{declared}, but the data are {found.format}")
+        return None
+    _check_safety(found, declared)
+    if disk_format == "raw":
+        return found.virtual_size if found.format in ("raw", "gpt", "iso") else None
+    if found.format != disk_format:
+        if config.CONF.image_format.require_image_format_match:
+            raise errors.UnacceptableFormat(f"{declared}, but the data are {found.format}")
+        return None
+    return found.virtual_size
+
+
+def _check_safety(found: Inspection, declared: str) -> None:
+    options = config.CONF.image_format
+    failed = dict(found.unsafe.get(str(found.format), {}))
+    if found.format == "gpt":
+        for harmless in options.gpt_safety_checks_nonfatal:
+            failed.pop(harmless, None)
+    if found.format == "vmdk" and not options.vmdk_allowed_types:
+        failed["create_type"] = "VMDK images are not accepted here"
+    if failed:
+        why = "; ".join(f"{name}: {cause}" for name, cause in sorted(failed.items()))
+        raise errors.UnacceptableFormat(
+            f"{declared}; the data are {found.format} and failed a safety check ({why})"
+        )

@@ -1,0 +1,103 @@
+"""The legal moves of an image's and a task's status, and the only code that makes them.
+
+A status is changed by compare-and-set: the UPDATE names the status that was read, so of two callers
+that race, one gets `Conflict` (contract section 3.3).
+"""
+
+import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+
+from images import errors, models
+
+#: (from, to) and why the move exists.
+IMAGE_MOVES = {
+    ("queued", "saving"): "PUT /file began",
+    ("queued", "uploading"): "PUT /stage began",
+    ("queued", "importing"): "an import whose method brings the bytes began",
+    ("queued", "active"): "a location was added",
+    ("queued", "deleted"): "deleted",
+    ("saving", "active"): "PUT /file ended well",
+    ("saving", "queued"): "PUT /file failed",
+    ("saving", "deleted"): "deleted",
+    ("uploading", "importing"): "the import of staged bytes began",
+    ("uploading", "queued"): "PUT /stage failed",
+    ("uploading", "deleted"): "deleted",
+    ("importing", "active"): "the import ended well",
+    ("importing", "queued"): "the import failed",
+    ("importing", "deleted"): "deleted; the worker notices and stops",
+    ("active", "deactivated"): "an administrator closed it",
+    ("active", "pending_delete"): "deleted with delayed_delete",
+    ("active", "deleted"): "deleted",
+    ("deactivated", "active"): "an administrator opened it again",
+    ("deactivated", "pending_delete"): "deleted with delayed_delete",
+    ("deactivated", "deleted"): "deleted",
+    ("pending_delete", "deleted"): "scrubbed",
+    ("pending_delete", "active"): "restored",
+    ("killed", "deleted"): "deleted",
+}
+
+TASK_MOVES = {
+    ("pending", "processing"): "a worker took it",
+    ("pending", "failure"): "it could not even be begun",
+    ("processing", "success"): "its flow ended well",
+    ("processing", "failure"): "its flow was reverted",
+}
+
+#: Images in these states hold bytes that are on their way; nothing else may write to them.
+BUSY = ("saving", "uploading", "importing")
+
+
+def now() -> datetime.datetime:
+    """The time in UTC without a zone, as Glance's tables keep it."""
+    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+
+
+def move_image(session: orm.Session, image: models.Image, to: str, **values: Any) -> None:
+    """Change the status of `image` to `to`, and the columns in `values` with it.
+
+    Raises:
+        Conflict: the move is not legal, or somebody else has moved the image since it was read.
+    """
+    if not try_move_image(session, image.id, image.status, to, **values):
+        raise errors.Conflict(f"Image {image.id} is no longer {image.status}: it changed meanwhile")
+    for column, value in (values | {"status": to}).items():
+        orm.attributes.set_committed_value(image, column, value)
+
+
+def try_move_image(session: orm.Session, image_id: str, was: str, to: str, **values: Any) -> bool:
+    """The same by id; False where the image is no longer in status `was`.
+
+    Raises:
+        Conflict: the move is not legal.
+    """
+    if (was, to) not in IMAGE_MOVES:
+        raise errors.Conflict(f"Image status transition from {was} to {to} is not allowed")
+    if to == "queued":  # what was counted of the lost bytes no longer describes anything
+        values |= {"size": None, "virtual_size": None}
+    return keep_image(session, image_id, was, status=to, **values)
+
+
+def keep_image(session: orm.Session, image_id: str, still: str, **values: Any) -> bool:
+    """Change columns of an image whose status must be `still`; False where it is not."""
+    update = sa.update(models.Image).where(
+        models.Image.id == image_id, models.Image.status == still, models.Image.deleted.is_(False)
+    )
+    kept = session.execute(
+        update.values(updated_at=now(), **values), execution_options={"synchronize_session": False}
+    )
+    return bool(kept.rowcount == 1)  # type: ignore[attr-defined]
+
+
+def move_task(session: orm.Session, task_id: str, was: str, to: str, **values: Any) -> bool:
+    """Change the status of a task; False where it is not (or no longer) in status `was`."""
+    if (was, to) not in TASK_MOVES:
+        raise errors.Conflict(f"Task status transition from {was} to {to} is not allowed")
+    update = sa.update(models.Task).where(models.Task.id == task_id, models.Task.status == was)
+    moved = session.execute(
+        update.values(status=to, updated_at=now(), **values),
+        execution_options={"synchronize_session": False},
+    )
+    return bool(moved.rowcount == 1)  # type: ignore[attr-defined]

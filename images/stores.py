@@ -1,0 +1,310 @@
+"""Where bytes go: every configured store behind one door, the only one to glance_store.
+
+Options, location URIs and object names are glance_store's, so that either service reads what the other
+one stored. A file store takes a staged file of its own file system without copying it.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import functools
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import glance_store
+from glance_store import exceptions as store_errors
+from glance_store import location as store_location
+from glance_store import multi_backend
+from oslo_config import cfg
+
+from images import config, errors, models, staging
+
+#: glance_store's own names for what only the service itself may use.
+_RESERVED = {staging.RESERVED_STORE: "file", "os_glance_tasks_store": "file"}
+_COPY_PIECE = 64 << 20
+_READ_PIECE = 1 << 20
+#: Linking is refused with these across file systems, and where a file system has no links.
+_NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """One configured store, as discovery shows it (contract section 2.12)."""
+
+    id: str
+    #: file, http, rbd, s3, swift, cinder or vmware.
+    type: str
+    description: str | None
+    is_default: bool
+    is_read_only: bool
+    weight: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Opened:
+    """The bytes behind one location, ready to be read."""
+
+    size: int | None
+    #: Set where the bytes are a local file, which a web server can send by itself.
+    path: pathlib.Path | None
+    _read: Callable[[int, int], Iterator[bytes]]
+
+    def read_range(self, offset: int, length: int) -> Iterator[bytes]:
+        """`length` bytes from `offset` on, in pieces of at most 1 MiB."""
+        return self._read(offset, length)
+
+
+def register_options(conf: cfg.ConfigOpts) -> None:
+    """Register glance_store's options; `enabled_backends` must have been read before.
+
+    Raises:
+        Invalid: the stores cannot be used as they are configured; the text says why.
+    """
+    if not conf.enabled_backends:
+        glance_store.register_opts(conf)
+        return
+    bad = [name for name in conf.enabled_backends if name.startswith("os_glance_")]
+    if bad:
+        raise errors.Invalid(f"enabled_backends: names beginning with os_glance_ are taken: {bad}")
+    multi_backend.register_store_opts(conf, reserved_stores=dict(_RESERVED))
+    if conf.glance_store.default_backend not in _public(conf):
+        raise errors.Invalid("[glance_store] default_backend must name one of enabled_backends")
+    _check_directories(conf)
+
+
+def _public(conf: cfg.ConfigOpts) -> dict[str, str]:
+    return {k: v for k, v in (conf.enabled_backends or {}).items() if k not in _RESERVED}
+
+
+def _check_directories(conf: cfg.ConfigOpts) -> None:
+    owners: dict[str, str] = {}
+    for name, kind in conf.enabled_backends.items():
+        datadir = conf[name].filesystem_store_datadir if kind == "file" else None
+        if not datadir:
+            continue
+        other = owners.setdefault(os.path.realpath(datadir), name)
+        if other != name:  # deleting from one store would delete the other one's bytes
+            raise errors.Invalid(f"the stores {other} and {name} share the directory {datadir}")
+
+
+@functools.cache
+def _drivers() -> dict[str, Any]:
+    """Every store's driver by the store's id, made once in each process."""
+    conf = config.CONF
+    if multi():
+        multi_backend.create_multi_stores(conf, reserved_stores=dict(_RESERVED))
+        names = {name: name for name in _public(conf)}
+        return {n: multi_backend.get_store_from_store_identifier(n) for n in names}
+    glance_store.create_stores(conf)
+    default = conf.glance_store.default_store or "file"
+    return {default: glance_store.get_store_from_scheme(default)}
+
+
+def reset() -> None:
+    """Forget the drivers; the next use makes them from the configuration as it is then."""
+    _drivers.cache_clear()
+
+
+def multi() -> bool:
+    """Whether several stores are configured (`enabled_backends`)."""
+    return bool(config.CONF.enabled_backends)
+
+
+def default_id() -> str:
+    """The store that is taken where nothing is said."""
+    if multi():
+        return str(config.CONF.glance_store.default_backend)
+    return str(config.CONF.glance_store.default_store or "file")
+
+
+def configured() -> list[StoreInfo]:
+    """The stores that a user may see, in the configuration's order; none in single-store mode."""
+    conf = config.CONF
+    return [
+        StoreInfo(
+            id=name,
+            type=kind,
+            description=conf[name].store_description or None,
+            is_default=name == conf.glance_store.default_backend,
+            is_read_only=kind == "http",
+            weight=conf[name].weight,
+        )
+        for name, kind in _public(conf).items()
+    ]
+
+
+def writable() -> list[str]:
+    """Ids of the stores that an image can be put into."""
+    if not multi():
+        return [default_id()]
+    return [store.id for store in configured() if not store.is_read_only]
+
+
+def add(
+    store_id: str, image_id: str, file: pathlib.Path, on_bytes: Callable[[int], None] | None = None
+) -> tuple[str, dict[str, str]]:
+    """Put a staged file into a store, fsynced; the URI and the metadata of its location.
+
+    The staged file stays: it is linked into a file store of its own file system (which is what makes a
+    second try after a crash possible, where a rename would not be), and copied anywhere else. What an
+    earlier try left under the image's name is replaced.
+
+    Raises:
+        StorageFull, Unavailable: the store cannot take it; nothing is left in the store.
+    """
+    driver = _drivers()[store_id]
+    with _translated(store_id):
+        if "file" in driver.get_schemes():
+            return _add_file(driver, image_id, file, on_bytes)
+        with file.open("rb") as source:
+            url, _, _, _, metadata = driver.add(
+                image_id, source, file.stat().st_size, config.CONF.hashing_algorithm
+            )
+        return url, metadata
+
+
+def _add_file(
+    driver: Any, image_id: str, file: pathlib.Path, on_bytes: Callable[[int], None] | None
+) -> tuple[str, dict[str, str]]:
+    size = file.stat().st_size
+    target = pathlib.Path(driver._find_best_datadir(size)) / image_id
+    part = target.with_name(f".{image_id}.part")
+    try:
+        _link_or_copy(file, part, on_bytes)
+        mode = driver.store_conf.filesystem_store_file_perm
+        if mode > 0:
+            part.chmod(int(str(mode), 8))
+        _sync(part)
+        part.rename(target)
+        part.unlink(missing_ok=True)  # renaming a file onto another name of itself does nothing
+        _sync(target.parent)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    metadata = dict(driver._get_metadata(str(target)))
+    if driver.backend_group:
+        metadata["store"] = driver.backend_group
+    return f"file://{target}", metadata
+
+
+def _link_or_copy(
+    file: pathlib.Path, target: pathlib.Path, on_bytes: Callable[[int], None] | None
+) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        os.link(file, target)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+    else:
+        return
+    done, size = 0, file.stat().st_size
+    with file.open("rb") as source, target.open("wb") as sink:
+        while done < size:
+            moved = os.copy_file_range(
+                source.fileno(), sink.fileno(), min(_COPY_PIECE, size - done)
+            )
+            if not moved:
+                raise errors.Unavailable("The staged file was cut while it was copied")
+            done += moved
+            if on_bytes:
+                on_bytes(done)
+
+
+def _sync(path: pathlib.Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def delete(url: str, metadata: dict[str, str] | None) -> None:
+    """Remove the bytes behind a location; bytes that are gone already are no error.
+
+    Raises:
+        Conflict: the store says that they are in use.
+        Unavailable: the store cannot be reached or does not let go of them.
+    """
+    driver, location = _resolve(url, metadata)
+    with _translated(), contextlib.suppress(store_errors.NotFound):
+        driver.delete(location)
+
+
+def open_location(location: models.ImageLocation) -> Opened:
+    """Open the bytes behind a location.
+
+    Raises:
+        NotFound: they are gone.
+        Unavailable: the store cannot be reached.
+    """
+    driver, place = _resolve(location.value, location.meta_data)
+    with _translated():
+        size = driver.get_size(place)
+    if "file" not in driver.get_schemes():
+        return Opened(size, None, lambda offset, length: _read(driver, place, offset, length))
+    path = pathlib.Path(place.store_location.path)
+    return Opened(size, path, lambda offset, length: _read_file(path, offset, length))
+
+
+def _resolve(url: str, metadata: dict[str, str] | None) -> tuple[Any, Any]:
+    _drivers()
+    store_id = (metadata or {}).get("store") or (metadata or {}).get("backend")
+    with _translated(store_id):
+        if multi() and store_id:
+            place = store_location.get_location_from_uri_and_backend(url, store_id)
+            return multi_backend.get_store_from_store_identifier(store_id), place
+        if multi():  # stored before several stores were configured
+            return _drivers()[default_id()], store_location.get_location_from_uri_and_backend(
+                url, default_id()
+            )
+        return glance_store.get_store_from_uri(url), store_location.get_location_from_uri(url)
+
+
+def _read_file(path: pathlib.Path, offset: int, length: int) -> Iterator[bytes]:
+    with path.open("rb", buffering=0) as file:
+        file.seek(offset)
+        while length and (piece := file.read(min(_READ_PIECE, length))):
+            length -= len(piece)
+            yield piece
+
+
+def _read(driver: Any, place: Any, offset: int, length: int) -> Iterator[bytes]:
+    """Through a driver; one that cannot begin in the middle is read from its beginning."""
+    with _translated():
+        try:
+            pieces, _ = driver.get(place, offset=offset, chunk_size=length)
+            skip = 0
+        except store_errors.StoreRandomGetNotSupported:
+            pieces, _ = driver.get(place)
+            skip = offset
+    for piece in pieces:
+        kept = piece[skip : skip + length]
+        skip = max(0, skip - len(piece))
+        length -= len(kept)
+        if kept:
+            yield kept
+        if not length:
+            return
+
+
+@contextlib.contextmanager
+def _translated(store_id: str | None = None) -> Iterator[None]:
+    """glance_store's and the file system's errors as ours; no path or credential passes."""
+    name = f"The store {store_id}" if store_id else "The store"
+    try:
+        yield
+    except store_errors.NotFound as error:
+        raise errors.NotFound("The image's data are no longer in the store") from error
+    except store_errors.StorageFull as error:
+        raise errors.StorageFull(f"{name} is full") from error
+    except (store_errors.InUseByStore, store_errors.HasSnapshot) as error:
+        raise errors.Conflict("The image's data are in use") from error
+    except (store_errors.GlanceStoreException, store_errors.BackendException) as error:
+        raise errors.Unavailable(f"{name} cannot do this: {type(error).__name__}") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise errors.StorageFull(f"{name} is full") from error
+        raise errors.Unavailable(f"{name}: {os.strerror(error.errno or 0)}") from error

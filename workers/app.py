@@ -1,0 +1,26 @@
+"""Celery's app as workers and beat run it: `celery -A workers.app worker`, `celery -A workers.app beat`."""
+
+from flows import import_image
+from images import queue, service
+from workers import jobs, schedule
+
+conf = service.start()
+import_image.plugins()  # a plugin that is not there must stop the start, not the first import
+
+app = queue.app
+app.conf.update(
+    # The row decides: a job is acknowledged when it is taken, so that no broker's patience, Redis'
+    # visibility timeout or RabbitMQ's consumer timeout, can start a long import a second time.
+    task_acks_late=False,
+    worker_prefetch_multiplier=1,
+    # What Flower shows.
+    task_track_started=True,
+    worker_send_task_events=True,
+    task_send_sent_event=True,
+    worker_redirect_stdouts=False,
+    worker_hijack_root_logger=True,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    beat_schedule=schedule.entries(),
+)
+
+__all__ = ["app", "jobs"]
