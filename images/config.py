@@ -199,6 +199,18 @@ _GANTRY = [
         help="How often beat looks for imports that nobody is working on.",
     ),
     cfg.IntOpt(
+        "upkeep_seconds",
+        default=60,
+        min=1,
+        help="How often beat looks for what dead processes have left over.",
+    ),
+    cfg.IntOpt(
+        "upload_patience_seconds",
+        default=3600,
+        min=60,
+        help="An upload that has not moved for so long has died with its API process.",
+    ),
+    cfg.IntOpt(
         "max_attempts",
         default=3,
         min=1,

@@ -264,8 +264,8 @@ def _end(
     session: orm.Session,
     plan: Plan,
     status: str,
-    message: str | None,
-    result: dict[str, str] | None,
+    message: str,
+    result: dict[str, str] | None = None,
 ) -> None:
     leases.release(session, plan.lease)
     ends = statuses.now() + datetime.timedelta(hours=config.CONF.task.task_time_to_live)

@@ -13,9 +13,10 @@ LOG = logging.getLogger(__name__)
 #: Names of the jobs; they are part of what lies in the broker, so they outlive any module's name.
 RUN_IMPORT = "run-import"
 SWEEP = "sweep"
+TIDY_UP = "tidy-up"
 
-#: Queues by class of work: bytes from the network, bytes of this host, housekeeping.
-FETCH = "fetch"
+#: Queues by class of work, each to be scaled on its own: `fetch` waits for the network, `convert` works
+#: on bytes that are here (an import's method says which of the two it is), `upkeep` is housekeeping.
 CONVERT = "convert"
 UPKEEP = "upkeep"
 

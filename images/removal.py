@@ -29,7 +29,7 @@ def delete(ctx: context.Context, image_id: str) -> None:
     if had_staged:
         staging.remove(image_id)
     for row_id, url, metadata in doomed:
-        _delete_data(row_id, url, metadata)
+        delete_data(row_id, url, metadata)
 
 
 def _delete_parts(session: orm.Session, image_id: str) -> None:
@@ -45,8 +45,8 @@ def _delete_parts(session: orm.Session, image_id: str) -> None:
     )
 
 
-def _delete_data(row_id: int, url: str, metadata: dict[str, str] | None) -> None:
-    """Remove the bytes, then mark the location; one that fails stays `pending_delete` for upkeep."""
+def delete_data(row_id: int, url: str, metadata: dict[str, str] | None) -> None:
+    """Remove a location's bytes, then mark its row; one that fails stays `pending_delete` for upkeep."""
     try:
         stores.delete(url, metadata)
     except errors.GantryError as error:

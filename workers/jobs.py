@@ -3,7 +3,7 @@
 import os
 import socket
 
-from images import errors, leases, queue
+from images import errors, leases, queue, upkeep
 from workers import engine
 
 
@@ -23,3 +23,13 @@ def sweep() -> int:
     for task_id, queue_name in waiting:
         queue.ring(task_id, queue_name)
     return len(waiting)
+
+
+@queue.app.task(name=queue.TIDY_UP)
+def tidy_up() -> dict[str, int]:
+    """Put right what dead processes have left over; how much of what there was."""
+    return {
+        "uploads given back": upkeep.give_back_uploads(),
+        "staged files removed": upkeep.empty_staging(),
+        "deletions finished": upkeep.finish_deletions(),
+    }

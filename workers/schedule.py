@@ -7,12 +7,14 @@ from images import config, queue
 
 def entries() -> dict[str, dict[str, Any]]:
     """Celery's `beat_schedule`."""
-    seconds = config.CONF.gantry.sweep_seconds
+    conf = config.CONF.gantry
     return {
-        "sweep": {
-            "task": queue.SWEEP,
-            "schedule": seconds,
-            # A sweep that no worker took before the next one is due would only do the same again.
-            "options": {"queue": queue.UPKEEP, "expires": seconds, "ignore_result": True},
-        }
+        queue.SWEEP: _every(conf.sweep_seconds, queue.SWEEP),
+        queue.TIDY_UP: _every(conf.upkeep_seconds, queue.TIDY_UP),
     }
+
+
+def _every(seconds: int, job: str) -> dict[str, Any]:
+    # A run that no worker took before the next one is due would only do the same again.
+    options = {"queue": queue.UPKEEP, "expires": seconds, "ignore_result": True}
+    return {"task": job, "schedule": seconds, "options": options}

@@ -21,7 +21,7 @@ class Method(Protocol):
     name: str
     #: Statuses that an image may have when the import is asked for.
     accepts: tuple[str, ...]
-    #: The Celery queue of its jobs (`images.queue`).
+    #: The queue of its jobs (`images.queue`): fetch where it waits for the network, else convert.
     queue: str
 
     def check(self, fields: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from images import errors, queue, staging
+from images import errors, staging
 
 
 class GlanceDirect:
@@ -11,7 +11,7 @@ class GlanceDirect:
 
     name = "glance-direct"
     accepts = ("uploading",)
-    queue = queue.CONVERT
+    queue = "convert"
 
     def check(self, fields: dict[str, Any]) -> None:
         """Nothing to judge: the request has no member but its name."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import urllib3
 
-from images import config, errors, queue, staging, urls
+from images import config, errors, staging, urls
 
 #: Bytes asked of the network at once, and seconds after which what has come is handed on all the same,
 #: so that progress moves on a slow line too.
@@ -30,7 +30,7 @@ class WebDownload:
 
     name = "web-download"
     accepts = ("queued",)
-    queue = queue.FETCH
+    queue = "fetch"
 
     def check(self, fields: dict[str, Any]) -> None:
         """Judge the URL by the operator's lists."""

@@ -1,0 +1,216 @@
+"""Making and changing an image's record on its owner's behalf (contract sections 2.1.1 and 2.2).
+
+Names are judged here (`check_names`), values by the JSON schema that the API serves; whoever calls
+`create` or `apply` has done both.
+"""
+
+import dataclasses
+import re
+import uuid
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from sqlalchemy import exc, orm
+
+from images import config, context, errors, models, policy, statuses
+
+#: Columns that a caller may set, and what removing nothing from them leaves.
+_EDITABLE = (
+    *("name", "visibility", "owner", "protected", "os_hidden"),
+    *("disk_format", "container_format", "min_disk", "min_ram"),
+)
+_READ_ONLY = (
+    *("status", "size", "virtual_size", "checksum", "os_hash_algo", "os_hash_value"),
+    *("created_at", "updated_at", "direct_url", "self", "file", "schema", "stores"),
+)
+_RESERVED = ("location", "locations", "deleted", "deleted_at")
+#: Members of Glance's own objects, which its PATCH lets through by accident.
+_INTERNAL = ("member", "context", "extra_properties", "image_id")
+_PREFIX = "os_glance"
+_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_NAME_LENGTH = 255
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Change:
+    """One operation of a PATCH, on one member of the record."""
+
+    operation: Literal["add", "replace", "remove"]
+    name: str
+    value: Any = None
+    #: Whether adding what is there already is refused (the older patch format).
+    must_be_new: bool = False
+
+
+def check_names(names: Iterable[str], *, creating: bool) -> None:
+    """Refuse names that no caller may set.
+
+    Raises:
+        Forbidden: the name is read-only, or reserved for the service.
+        Invalid: it is too long for a property.
+    """
+    for name in names:
+        if name in _READ_ONLY or (name == "id" and not creating):
+            raise errors.Forbidden(f"Attribute '{name}' is read-only.")
+        if name in _RESERVED or name.startswith(_PREFIX) or (name in _INTERNAL and not creating):
+            raise errors.Forbidden(f"Attribute '{name}' is reserved.")
+        if not 0 < len(name) <= _NAME_LENGTH:
+            raise errors.Invalid(f"A property's name has 1 to {_NAME_LENGTH} characters")
+
+
+def create(
+    session: orm.Session, asker: context.Context, fields: dict[str, Any]
+) -> models.Image:
+    """A new image, `queued`, of the asker's project unless an administrator names another owner.
+
+    Raises:
+        Forbidden: the asker may not, or not with this owner or visibility.
+        Duplicate: the id is taken, perhaps by an image that was deleted.
+        LimitExceeded: it has too many tags or properties.
+    """
+    owner = fields.get("owner", asker.project_id)
+    _check_owner(asker, owner)
+    policy.enforce(asker, "add_image", owner=owner)
+    image = models.Image(id=_new_id(fields.get("id")), owner=owner, status="queued")
+    image.visibility = fields.get("visibility", "shared")
+    _set_columns(image, {"protected": False, "os_hidden": False, "min_disk": 0, "min_ram": 0})
+    _set_columns(image, {name: fields[name] for name in _EDITABLE if name in fields})
+    _check_visibility(asker, image, image.visibility)
+    image.created_at = image.updated_at = statuses.now()
+    image.location_rows, image.tag_rows = [], []
+    _set_tags(image, fields.get("tags", []))
+    for name in fields.keys() - {"id", "tags", *_EDITABLE}:
+        image.set_property(name, fields[name])
+    _check_property_quota(image)
+    session.add(image)
+    _flush(session, image)
+    return image
+
+
+def _new_id(asked: str | None) -> str:
+    if asked is None:
+        return str(uuid.uuid4())
+    if not _ID.fullmatch(asked):
+        raise errors.Invalid(f"The id {asked!r} is no UUID")
+    return asked
+
+
+def _flush(session: orm.Session, image: models.Image) -> None:
+    try:
+        session.flush()
+    except exc.IntegrityError as error:
+        raise errors.Duplicate(f"Image ID {image.id} already exists!") from error
+
+
+def apply(
+    session: orm.Session, asker: context.Context, image: models.Image, changes: list[Change]
+) -> None:
+    """Change an image's record by a PATCH, in whose order the changes are made; all of them or none.
+
+    The image was locked by `catalog.get` and has its properties and tags loaded.
+
+    Raises:
+        Forbidden: a change is one that the asker may not make, or that nobody may in this status.
+        Conflict: a property is replaced or removed that is not there, or added that must be new.
+        LimitExceeded: it would have too many tags or properties.
+    """
+    for change in changes:
+        if change.name == "tags" or change.name in _EDITABLE:
+            _change_column(asker, image, change)
+        else:
+            _change_property(image, change)
+    if any(change.operation == "add" for change in changes):
+        _check_property_quota(image)
+    if changes:
+        image.updated_at = statuses.now()
+    session.flush()
+
+
+def _change_column(asker: context.Context, image: models.Image, change: Change) -> None:
+    if change.operation == "remove":
+        raise errors.Forbidden(f"Property {change.name} may not be removed.")
+    if change.must_be_new:
+        raise errors.Conflict(f"Property {change.name} already present.")
+    if change.name == "tags":
+        _set_tags(image, change.value)
+        return
+    if change.name.endswith("_format") and image.status not in ("queued", "importing"):
+        raise errors.Forbidden(f"Attribute {change.name} can be only replaced for a queued image.")
+    if change.name == "owner" and not asker.is_admin:
+        raise errors.Forbidden("You are not permitted to modify 'owner' on this image.")
+    if change.name == "visibility":
+        _check_visibility(asker, image, change.value)
+    _set_columns(image, {change.name: change.value})
+
+
+def _change_property(image: models.Image, change: Change) -> None:
+    there = change.name in image.properties
+    if change.operation == "add":
+        if there and change.must_be_new:
+            raise errors.Conflict(f"Property {change.name} already present.")
+    elif not there:
+        raise errors.Conflict(f"Property {change.name} does not exist.")
+    if change.operation == "remove":
+        row = image.property_rows[change.name]
+        row.deleted, row.deleted_at = True, statuses.now()
+    else:
+        image.set_property(change.name, change.value)
+
+
+def _set_columns(image: models.Image, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        setattr(image, name, value)
+
+
+def _set_tags(image: models.Image, values: list[str]) -> None:
+    wanted = set(values)
+    quota = config.CONF.image_tag_quota
+    if 0 <= quota < len(wanted):
+        raise errors.LimitExceeded(f"The limit has been exceeded on the number of image tags: {quota}")
+    kept = [row for row in image.tag_rows if row.value in wanted]
+    added = wanted - {row.value for row in kept}
+    image.tag_rows = kept + [models.ImageTag(value=value) for value in sorted(added)]
+
+
+def add_tag(session: orm.Session, image: models.Image, tag: str) -> None:
+    """Give an image one more tag; one that it has already changes nothing.
+
+    Raises:
+        LimitExceeded: it would have too many.
+    """
+    _set_tags(image, [*image.tags, tag])
+    image.updated_at = statuses.now()
+    session.flush()
+
+
+def remove_tag(session: orm.Session, image: models.Image, tag: str) -> None:
+    """Take a tag from an image.
+
+    Raises:
+        NotFound: it has no such tag.
+    """
+    if tag not in image.tags:
+        raise errors.NotFound(f"Image {image.id} has no tag {tag}")
+    _set_tags(image, [value for value in image.tags if value != tag])
+    image.updated_at = statuses.now()
+    session.flush()
+
+
+def _check_owner(asker: context.Context, owner: str | None) -> None:
+    if owner != asker.project_id and not asker.is_admin:
+        raise errors.Forbidden(f"You are not permitted to create images owned by '{owner}'.")
+
+
+def _check_visibility(asker: context.Context, image: models.Image, visibility: str) -> None:
+    rule = {"public": "publicize_image", "community": "communitize_image"}.get(visibility)
+    if rule:
+        policy.enforce(asker, rule, image)
+
+
+def _check_property_quota(image: models.Image) -> None:
+    count = sum(not name.startswith(_PREFIX) for name in image.properties)
+    quota = config.CONF.image_property_quota
+    if 0 <= quota < count:
+        raise errors.LimitExceeded(
+            f"The limit has been exceeded on the number of image properties: {quota}"
+        )

@@ -1,0 +1,224 @@
+"""What a list of images may be narrowed by: each parameter as one SQL condition (contract section 2.1.3)."""
+
+import datetime
+import re
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+
+from images import context, errors, models
+
+Condition = sa.ColumnElement[bool]
+_Column = orm.InstrumentedAttribute[Any]
+
+_I = models.Image
+#: Columns that are compared as they are.
+_TEXTS: dict[str, _Column] = {
+    "checksum": _I.checksum,
+    "os_hash_algo": _I.os_hash_algo,
+    "os_hash_value": _I.os_hash_value,
+    "owner": _I.owner,
+}
+#: Columns whose filter may name several values.
+_CHOICES: dict[str, _Column] = {
+    "name": _I.name,
+    "id": _I.id,
+    "status": _I.status,
+    "container_format": _I.container_format,
+    "disk_format": _I.disk_format,
+}
+_NUMBERS: dict[str, _Column] = {
+    "size": _I.size,
+    "virtual_size": _I.virtual_size,
+    "min_ram": _I.min_ram,
+    "min_disk": _I.min_disk,
+}
+_DATES: dict[str, _Column] = {"created_at": _I.created_at, "updated_at": _I.updated_at}
+
+_VISIBILITIES = ("public", "private", "shared", "community", "all")
+_MEMBER_STATUSES = ("pending", "accepted", "rejected", "all")
+#: Each filter is a condition of its own, and databases bound how many a statement may have.
+_MOST = 100
+_BIGGEST = (1 << 63) - 1
+#: A value of a list: quoted, with \" for a quote inside, or anything that has no comma and no quote.
+_ITEM = re.compile(r'"((?:[^"\\]|\\.)*)"|([^",]*)')
+
+
+def conditions(asker: context.Context, parameters: list[tuple[str, str]]) -> list[Condition]:
+    """Everything that an image of the list must fulfil, what the asker may see included.
+
+    `parameters` are the query's, in its order: of a name that is given twice the last one counts, but for
+    tags, of which all do.
+
+    Raises:
+        Invalid: a filter has a value that it cannot have.
+    """
+    if len(parameters) > _MOST:
+        raise errors.Invalid(f"A list can be narrowed by at most {_MOST} filters")
+    if any("\0" in name + value for name, value in parameters):
+        raise errors.Invalid("A filter must not hold a NUL character")
+    last = dict(parameters)
+    scope = _scope(asker, last.pop("visibility", None), last.pop("member_status", "accepted"))
+    last.setdefault("os_hidden", "false")
+    last.pop("tag", None)
+    found = [*scope, *(_tagged(value) for name, value in parameters if name == "tag")]
+    return found + [_condition(name, value) for name, value in last.items() if name != "deleted"]
+
+
+def _condition(name: str, value: str) -> Condition:
+    for columns, make in _BY_COLUMN:
+        if name in columns:
+            return make(columns[name], name, value)
+    if name in ("protected", "os_hidden"):
+        return _flag(name, value)
+    if name == "changes-since":
+        raise errors.Invalid("changes-since is no filter of this version; use updated_at")
+    if name.endswith(("_min", "_max")):
+        return _bound(name, value)
+    return _has_property(name, value)
+
+
+def _scope(asker: context.Context, visibility: str | None, member_status: str) -> list[Condition]:
+    """Whose images: by default one's own, public ones, and those shared with one and accepted."""
+    if member_status not in _MEMBER_STATUSES:
+        raise errors.Invalid(f"member_status must be one of {', '.join(_MEMBER_STATUSES)}")
+    if visibility and visibility not in _VISIBILITIES:
+        raise errors.Invalid(f"visibility must be one of {', '.join(_VISIBILITIES)}")
+    own: Condition = _I.owner == asker.project_id if asker.project_id else sa.false()
+    found: list[Condition] = [_I.deleted.is_(False), _I.status.not_in(_UNLISTED)]
+    if visibility is None:
+        found.append(sa.or_(_I.visibility != "community", own))
+    elif visibility != "all":  # an empty one is no visibility that an image has
+        found.append(_I.visibility == visibility if visibility else sa.false())
+    if not asker.is_admin:
+        seen = sa.or_(own, _I.visibility.in_(("public", "community")), _I.owner.is_(None))
+        found.append(sa.or_(seen, shared_with(asker, member_status)))
+    return found
+
+
+#: What is gone, or never became an image.
+_UNLISTED = ("deleted", "pending_delete", "killed")
+
+
+def shared_with(asker: context.Context, member_status: str = "all") -> Condition:
+    """Whether an image is shared with the asker's project, which has said so to it."""
+    rows = models.ImageMember
+    found = [
+        rows.image_id == _I.id,
+        rows.member == asker.project_id,
+        rows.deleted.is_(False),
+        _I.visibility == "shared",
+    ]
+    if member_status != "all":
+        found.append(rows.status == member_status)
+    return sa.exists().where(*found)
+
+
+def _tagged(tag: str) -> Condition:
+    rows = models.ImageTag
+    return sa.exists().where(rows.image_id == _I.id, rows.value == tag, rows.deleted.is_(False))
+
+
+def _has_property(name: str, value: str) -> Condition:
+    rows = models.ImageProperty
+    return sa.exists().where(
+        rows.image_id == _I.id, rows.name == name, rows.value == value, rows.deleted.is_(False)
+    )
+
+
+def _text(column: _Column, _name: str, value: str) -> Condition:
+    return column == value
+
+
+def _choice(column: _Column, name: str, value: str) -> Condition:
+    operator, colon, operand = value.partition(":")
+    if not colon:
+        return column == value
+    if operator == "eq":
+        return column == operand
+    if operator != "in":
+        raise errors.Invalid(f"Unable to filter {name} by the operator '{operator}': eq or in")
+    return column.in_(_split(operand))
+
+
+def _split(text: str) -> list[str]:
+    """The values of a list that commas separate; double quotes protect a comma."""
+    items, at = [], 0
+    while True:
+        item = _ITEM.match(text, at)
+        if item is None or text[item.end() : item.end() + 1] not in ("", ","):
+            raise errors.Invalid(f"The quotes of the list {text} are not balanced")
+        items.append(item[2] if item[1] is None else re.sub(r"\\(.)", r"\1", item[1]))
+        at = item.end() + 1
+        if at > len(text):
+            return items
+
+
+def _number(column: _Column, _name: str, value: str) -> Condition:
+    number = _integer(value)
+    return sa.false() if number is None or abs(number) > _BIGGEST else column == number
+
+
+def _bound(name: str, value: str) -> Condition:
+    column = _NUMBERS.get(name[:-4])
+    number = _integer(value)
+    if column is None or number is None:
+        raise errors.Invalid(f"Unable to filter by {name}: a number, and of {', '.join(_NUMBERS)}")
+    number = max(-_BIGGEST, min(number, _BIGGEST))
+    return column >= number if name.endswith("_min") else column <= number
+
+
+def _integer(text: str) -> int | None:
+    return int(text) if re.fullmatch("[+-]?[0-9]{1,400}", text) else None
+
+
+def _flag(name: str, value: str) -> Condition:
+    text = value.lower() if name == "os_hidden" else value
+    if text not in ("true", "false"):
+        raise errors.Invalid(f"{name} must be true or false")
+    return getattr(_I, name).is_(text == "true")  # type: ignore[no-any-return]
+
+
+def _date(column: _Column, name: str, value: str) -> Condition:
+    """Compare with a whole second: what Glance shows has no fraction."""
+    operator, colon, operand = value.partition(":")
+    if not (colon and operator.isalpha()):
+        operator, operand = "eq", value
+    begin, end = _second(name, operand)
+    if operator == "neq":
+        return sa.or_(column < begin, column >= end)
+    bounds = {
+        "gt": (end, None),
+        "gte": (begin, None),
+        "lt": (None, begin),
+        "lte": (None, end),
+        "eq": (begin, end),
+    }
+    if operator not in bounds:
+        raise errors.Invalid(f"Unable to filter {name} by the operator '{operator}'")
+    first, last = bounds[operator]
+    return sa.and_(
+        column >= first if first else sa.true(), column < last if last else sa.true()
+    )
+
+
+def _second(name: str, text: str) -> tuple[datetime.datetime, datetime.datetime]:
+    """The second that a date names: its beginning and its end, in UTC."""
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+        if moment.tzinfo:
+            moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
+        moment = moment.replace(microsecond=0)
+        return moment, moment + datetime.timedelta(seconds=1)
+    except (ValueError, OverflowError) as error:
+        raise errors.Invalid(f"The value of {name} is no date of ISO 8601: {text}") from error
+
+
+_BY_COLUMN: tuple[tuple[dict[str, _Column], Callable[[_Column, str, str], Condition]], ...] = (
+    (_TEXTS, _text),
+    (_CHOICES, _choice),
+    (_NUMBERS, _number),
+    (_DATES, _date),
+)

@@ -1,0 +1,210 @@
+"""A whole Gantry for one test: a private broker, a state directory, and processes out of the Procfile."""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import psutil
+import urllib3
+
+from deploy import broker
+
+ROOT = pathlib.Path(__file__).parent.parent
+#: Seconds that a process may take to come up or to go down on a busy machine.
+PATIENCE = 60
+
+T = TypeVar("T")
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(look: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
+    """Look until there is something to see, and return it; fail with `what` after `seconds`."""
+    end = time.monotonic() + seconds
+    while not (seen := look()):
+        assert time.monotonic() < end, f"waited {seconds} s for {what}"
+        time.sleep(0.05)
+    return seen
+
+
+class Service:
+    """Processes of the Procfile on a state directory of their own; each may be stopped and killed."""
+
+    def __init__(self, state: pathlib.Path, server: str = "uwsgi", options: str = "") -> None:
+        self.state = state
+        self.port, self.flower_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._server = server
+        extra = state / "test.conf"
+        extra.write_text(f"[import_filtering_opts]\nallowed_ports = []\n{options}\n")
+        self.environment = os.environ | {
+            "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
+            "OS_GLANCE_CONFIG_FILES": f"{ROOT / 'deploy/gantry.conf'};{extra}",
+            "OS_GANTRY__STATE_PATH": str(state),
+            "GANTRY_API_PORT": str(self.port),
+            "FLOWER_PORT": str(self.flower_port),
+            "FLOWER_BASIC_AUTH": "watcher:secret",
+            "PYTHONWARNINGS": "ignore",
+        }
+        self._http = urllib3.PoolManager(retries=False, timeout=PATIENCE)
+
+    # Processes
+
+    def command(self, name: str) -> str:
+        """The Procfile's line; for the API under gunicorn, the one that the documentation gives."""
+        if name == "api" and self._server == "gunicorn":
+            return "gunicorn -c deploy/gunicorn.conf.py"
+        lines = (ROOT / "Procfile").read_text().splitlines()
+        return dict(line.split(": ", 1) for line in lines if ": " in line)[name]
+
+    def start(self, *names: str) -> None:
+        """Start processes by their names in the Procfile, and wait until they do their work."""
+        for name in names:
+            if name == "broker":
+                self._spawn(name, broker.command(self.state))
+                broker.wait_until_it_answers(broker.socket_path(self.state))
+            else:
+                self._spawn(name, ["sh", "-c", f"exec {self.command(name)}"])
+        if "api" in names:
+            wait_for(self._api_answers, "the API to answer")
+        if "worker" in names:
+            wait_for(lambda: b" ready." in self.log("worker"), "the worker to be ready")
+
+    def sync(self) -> None:
+        """Make the tables."""
+        command = [sys.executable, "-m", "images.commands.main", "db", "sync"]
+        subprocess.run(command, cwd=ROOT, env=self.environment, check=True, capture_output=True)
+
+    def kill(self, name: str) -> None:
+        """kill -9 of every process that `name` stands for, children first seen included."""
+        family = self.family(name)
+        for one in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        self.processes.pop(name).wait(PATIENCE)
+        psutil.wait_procs(family, PATIENCE)
+
+    def stop(self, name: str) -> None:
+        """SIGTERM, and kill -9 for what does not go."""
+        process = self.processes.pop(name)
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def stop_all(self) -> None:
+        """End everything that was started, the broker last."""
+        for name in sorted(self.processes, key=lambda one: one == "broker"):
+            self.kill(name)
+
+    def family(self, name: str) -> list[psutil.Process]:
+        """A process and its descendants."""
+        top = psutil.Process(self.processes[name].pid)
+        return [top, *top.children(recursive=True)]
+
+    def log(self, name: str) -> bytes:
+        """What a process has said so far."""
+        return (self.state / f"{name}.log").read_bytes()
+
+    def _spawn(self, name: str, command: list[str]) -> None:
+        with (self.state / f"{name}.log").open("wb") as log:
+            self.processes[name] = subprocess.Popen(
+                command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def _api_answers(self) -> bool:
+        assert self.processes["api"].poll() is None, self.log("api").decode(errors="replace")
+        try:
+            return self._http.request("GET", f"{self.url}/healthcheck").status == 200
+        except urllib3.exceptions.HTTPError:
+            return False
+
+    # Requests
+
+    def ask(
+        self, method: str, path: str, body: Any = None, **headers: str
+    ) -> urllib3.BaseHTTPResponse:
+        """One request; a dict or list goes as JSON, bytes and files as they are."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if isinstance(body, dict | list):
+            body = json.dumps(body)
+            named.setdefault("Content-Type", "application/json")
+        elif body is not None:
+            named.setdefault("Content-Type", "application/octet-stream")
+        return self._http.request(method, self.url + path, body=body, headers=named)
+
+    def create(self, **fields: Any) -> str:
+        """A new image's id."""
+        made = self.ask("POST", "/v2/images", {"container_format": "bare"} | fields)
+        assert made.status == 201, made.data
+        image_id: str = made.json()["id"]
+        return image_id
+
+    def image(self, image_id: str) -> dict[str, Any]:
+        """An image's record."""
+        record: dict[str, Any] = self.ask("GET", f"/v2/images/{image_id}").json()
+        return record
+
+    def task(self, image_id: str) -> dict[str, Any]:
+        """An image's newest task."""
+        tasks: list[dict[str, Any]] = self.ask("GET", f"/v2/images/{image_id}/tasks").json()["tasks"]
+        return tasks[0]
+
+    def stage(self, image_id: str, data: Any) -> None:
+        """PUT /stage."""
+        answer = self.ask("PUT", f"/v2/images/{image_id}/stage", data)
+        assert answer.status == 204, answer.data
+
+    def begin_import(self, image_id: str, method: str = "glance-direct", **fields: Any) -> None:
+        """POST /import, which must be answered 202."""
+        body = {"method": {"name": method} | fields}
+        answer = self.ask("POST", f"/v2/images/{image_id}/import", body)
+        assert answer.status == 202, answer.data
+
+    def wait_for_task(self, image_id: str, seconds: float = PATIENCE) -> dict[str, Any]:
+        """The image's newest task once it has ended."""
+
+        def ended() -> dict[str, Any] | None:
+            task = self.task(image_id)
+            return task if task["status"] in ("success", "failure") else None
+
+        return wait_for(ended, f"the import of {image_id} to end", seconds)
+
+    def left_over(self) -> list[str]:
+        """Names of all files in staging and in the store."""
+        found: list[str] = []
+        for room in ("staging", "images"):
+            if (self.state / room).exists():
+                found += [f"{room}/{file.name}" for file in (self.state / room).iterdir()]
+        return sorted(found)
+
+
+@contextlib.contextmanager
+def running(
+    state: pathlib.Path, *names: str, server: str = "uwsgi", options: str = ""
+) -> Iterator[Service]:
+    """A service with these processes and a broker; nothing of it is left when the block ends."""
+    service = Service(state, server, options)
+    try:
+        service.sync()
+        service.start("broker", *names)
+        yield service
+    finally:
+        service.stop_all()
