@@ -125,7 +125,8 @@ def _order(key: str, direction: str) -> list[sa.UnaryExpression[Any]]:
 
 def _after(marker: models.Image, sort: tuple[tuple[str, str], ...]) -> sa.ColumnElement[bool]:
     """What comes behind `marker` in the order: its first differing key is on the far side."""
-    ways, same = [], []
+    ways: list[sa.ColumnElement[bool]] = []
+    same: list[sa.ColumnElement[bool]] = []
     for key, direction in sort:
         value = getattr(marker, key)
         ways.append(sa.and_(*same, _beyond(key, direction, value)))
@@ -147,7 +148,7 @@ def _equal(key: str, value: Any) -> sa.ColumnElement[bool]:
 def _beyond(key: str, direction: str, value: Any) -> sa.ColumnElement[bool]:
     column = getattr(_I, key)
     if value is None:
-        return column.is_not(None) if direction == "asc" else sa.false()  # type: ignore[no-any-return]
+        return column.is_not(None) if direction == "asc" else sa.false()
     if direction == "asc":
         return column > value  # type: ignore[no-any-return]
     return sa.or_(column < value, column.is_(None)) if key in _NULLABLE else column < value

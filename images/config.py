@@ -244,12 +244,12 @@ _GROUPS: dict[str | None, Sequence[cfg.Opt]] = {
 }
 
 
-def load() -> cfg.ConfigOpts:
+def load(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
     """Read the configuration files and check the values.
 
-    The files are those of `OS_GLANCE_CONFIG_FILES` (separated by `;`, Glance's own name for it), else
-    `/etc/glance/glance-api.conf` and `/etc/glance/glance-image-import.conf` where they exist. Any option
-    may also stand in the environment as `OS_<GROUP>__<OPTION>`.
+    Unless named here, the files are those of `OS_GLANCE_CONFIG_FILES` (Glance's own name; `;` separates),
+    else `/etc/glance/glance-api.conf` and `/etc/glance/glance-image-import.conf` where they exist. Any
+    option may also stand in the environment as `OS_<GROUP>__<OPTION>`.
 
     Raises:
         SystemExit: a value is impossible; the text names the option and the cure.
@@ -257,7 +257,12 @@ def load() -> cfg.ConfigOpts:
     for group, options in _GROUPS.items():
         CONF.register_opts(options, group=group)
     try:
-        CONF([], project="glance", prog="gantry", default_config_files=_files())
+        CONF(
+            [],
+            project="glance",
+            prog="gantry",
+            default_config_files=_files() if files is None else list(files),
+        )
         _check()
     except (cfg.Error, ValueError, errors.Invalid) as error:
         raise SystemExit(f"gantry: the configuration cannot be used: {error}") from error

@@ -14,7 +14,7 @@ from sqlalchemy import exc, orm
 
 from images import config, context, errors, models, policy, statuses
 
-#: Columns that a caller may set, and what removing nothing from them leaves.
+#: Columns that a caller may set.
 _EDITABLE = (
     *("name", "visibility", "owner", "protected", "os_hidden"),
     *("disk_format", "container_format", "min_disk", "min_ram"),
@@ -58,9 +58,7 @@ def check_names(names: Iterable[str], *, creating: bool) -> None:
             raise errors.Invalid(f"A property's name has 1 to {_NAME_LENGTH} characters")
 
 
-def create(
-    session: orm.Session, asker: context.Context, fields: dict[str, Any]
-) -> models.Image:
+def create(session: orm.Session, asker: context.Context, fields: dict[str, Any]) -> models.Image:
     """A new image, `queued`, of the asker's project unless an administrator names another owner.
 
     Raises:
@@ -77,7 +75,7 @@ def create(
     _set_columns(image, {name: fields[name] for name in _EDITABLE if name in fields})
     _check_visibility(asker, image, image.visibility)
     image.created_at = image.updated_at = statuses.now()
-    image.location_rows, image.tag_rows = [], []
+    image.location_rows, image.tag_rows, image.property_rows = [], [], {}
     _set_tags(image, fields.get("tags", []))
     for name in fields.keys() - {"id", "tags", *_EDITABLE}:
         image.set_property(name, fields[name])
@@ -165,8 +163,10 @@ def _set_columns(image: models.Image, values: dict[str, Any]) -> None:
 def _set_tags(image: models.Image, values: list[str]) -> None:
     wanted = set(values)
     quota = config.CONF.image_tag_quota
-    if 0 <= quota < len(wanted):
-        raise errors.LimitExceeded(f"The limit has been exceeded on the number of image tags: {quota}")
+    if 0 <= quota < len(wanted) and len(wanted) > len(image.tag_rows):
+        raise errors.LimitExceeded(
+            f"The limit has been exceeded on the number of image tags: {quota}"
+        )
     kept = [row for row in image.tag_rows if row.value in wanted]
     added = wanted - {row.value for row in kept}
     image.tag_rows = kept + [models.ImageTag(value=value) for value in sorted(added)]
@@ -194,6 +194,19 @@ def remove_tag(session: orm.Session, image: models.Image, tag: str) -> None:
     _set_tags(image, [value for value in image.tags if value != tag])
     image.updated_at = statuses.now()
     session.flush()
+
+
+def switch(session: orm.Session, image: models.Image, was: str, to: str) -> None:
+    """Deactivate or reactivate an image; one that is so already stays so.
+
+    Raises:
+        Forbidden: it is in any other status.
+    """
+    if image.status == to:
+        return
+    if image.status != was:
+        raise errors.Forbidden(f"Image {image.id} is {image.status}; only an {was} one can be {to}")
+    statuses.move_image(session, image, to)
 
 
 def _check_owner(asker: context.Context, owner: str | None) -> None:

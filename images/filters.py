@@ -199,9 +199,7 @@ def _date(column: _Column, name: str, value: str) -> Condition:
     if operator not in bounds:
         raise errors.Invalid(f"Unable to filter {name} by the operator '{operator}'")
     first, last = bounds[operator]
-    return sa.and_(
-        column >= first if first else sa.true(), column < last if last else sa.true()
-    )
+    return sa.and_(column >= first if first else sa.true(), column < last if last else sa.true())
 
 
 def _second(name: str, text: str) -> tuple[datetime.datetime, datetime.datetime]:

@@ -1,17 +1,21 @@
 """What every process of the service does before anything else."""
 
+from collections.abc import Sequence
+
 from oslo_config import cfg
 
 from images import config, errors, queue, stores
 
 
-def start() -> cfg.ConfigOpts:
+def start(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
     """Read and check the configuration, the stores' part of it too, and set up the queue's client.
+
+    `files` are configuration files in place of the usual ones (`config.load`).
 
     Raises:
         SystemExit: a value is impossible; the text names the option and the cure.
     """
-    conf = config.load()
+    conf = config.load(files)
     try:
         stores.register_options(conf)
     except (cfg.Error, errors.Invalid) as error:

@@ -32,7 +32,7 @@ def free_port() -> int:
         return port
 
 
-def wait_for(look: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
+def wait_for(look: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
     """Look until there is something to see, and return it; fail with `what` after `seconds`."""
     end = time.monotonic() + seconds
     while not (seen := look()):
@@ -77,7 +77,8 @@ class Service:
         for name in names:
             if name == "broker":
                 self._spawn(name, broker.command(self.state))
-                broker.wait_until_it_answers(broker.socket_path(self.state))
+                socket_path = broker.socket_path(self.state)
+                wait_for(lambda: broker.answers(socket_path), "the broker to answer")
             else:
                 self._spawn(name, ["sh", "-c", f"exec {self.command(name)}"])
         if "api" in names:
@@ -126,7 +127,12 @@ class Service:
     def _spawn(self, name: str, command: list[str]) -> None:
         with (self.state / f"{name}.log").open("wb") as log:
             self.processes[name] = subprocess.Popen(
-                command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def _api_answers(self) -> bool:
@@ -164,7 +170,9 @@ class Service:
 
     def task(self, image_id: str) -> dict[str, Any]:
         """An image's newest task."""
-        tasks: list[dict[str, Any]] = self.ask("GET", f"/v2/images/{image_id}/tasks").json()["tasks"]
+        tasks: list[dict[str, Any]] = self.ask("GET", f"/v2/images/{image_id}/tasks").json()[
+            "tasks"
+        ]
         return tasks[0]
 
     def stage(self, image_id: str, data: Any) -> None:

@@ -62,9 +62,7 @@ def test_a_url_where_nobody_listens(running: service.Service) -> None:
 
 
 @pytest.mark.parametrize("size", [70_000, 1 << 20, 40 << 20])
-def test_a_qcow2_that_was_cut(
-    running: service.Service, qcow2: pathlib.Path, size: int
-) -> None:
+def test_a_qcow2_that_was_cut(running: service.Service, qcow2: pathlib.Path, size: int) -> None:
     """Cut within its tables or its data, it never becomes active."""
     image_id = running.create(disk_format="qcow2")
     running.stage(image_id, qcow2.read_bytes()[:size])
@@ -105,9 +103,7 @@ def test_a_disk_that_is_full(running: service.Service) -> None:
         ([], 400),
     ],
 )
-def test_a_request_that_is_refused(
-    running: service.Service, body: object, status: int
-) -> None:
+def test_a_request_that_is_refused(running: service.Service, body: object, status: int) -> None:
     """The status codes of contract section 2.5; the image stays queued."""
     image_id = running.create(disk_format="raw")
     assert running.ask("POST", f"/v2/images/{image_id}/import", body).status == status

@@ -3,6 +3,7 @@
 import hashlib
 import pathlib
 import subprocess
+import sys
 
 import psutil
 import pytest
@@ -12,9 +13,10 @@ from tests import service, web
 
 def digests(path: pathlib.Path) -> tuple[str, str]:
     """MD5 and SHA-512 of a file, computed here."""
-    return tuple(  # type: ignore[return-value]
-        hashlib.file_digest(path.open("rb"), name).hexdigest() for name in ("md5", "sha512")
-    )
+    with path.open("rb") as file:
+        md5 = hashlib.file_digest(file, "md5").hexdigest()
+        file.seek(0)
+        return md5, hashlib.file_digest(file, "sha512").hexdigest()
 
 
 def download(running: service.Service, image_id: str, to: pathlib.Path) -> str | None:
@@ -138,8 +140,6 @@ def run(code: str) -> None:
         "OS_GANTRY__STATE_PATH": "/nonexistent",
         "PYTHONWARNINGS": "ignore",
     }
-    import sys  # noqa: PLC0415
-
     ended = subprocess.run(
         [sys.executable, "-c", code],
         cwd=service.ROOT,

@@ -1,4 +1,4 @@
-"""Processes die, the broker forgets, images are deleted: an import that was answered 202 ends all the same."""
+"""Processes die, the broker forgets, images are deleted: an import answered 202 ends all the same."""
 
 import pathlib
 

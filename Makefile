@@ -1,0 +1,52 @@
+# Gantry's commands. `make` or `make help` lists them.
+SHELL := /bin/bash
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+LOCK := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-header
+UV := uv==0.13.9
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test lint integration compat lock clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install what is missing: system packages, .venv, pinned requirements
+	@deploy/setup.sh runtime
+
+demo: setup ## import two real images in a private service, check their digests, leave nothing behind
+	@python -m deploy.demo
+
+run: setup ## keep the service up and print how to use it (state in ./var; Ctrl-C stops it)
+	@exec python -m deploy.run $(if $(STATE),--state "$(STATE)")
+
+test: lint ## every check, then the tests that need no server but their own
+	pytest tests/unit tests/functional tests/system
+
+lint: ## ruff, mypy and the import rules
+	@deploy/setup.sh dev
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+integration: ## tests with real databases and brokers
+	@deploy/setup.sh dev
+	pytest tests/integration
+
+compat: ## unmodified glance, openstack and openstacksdk against a running service
+	@deploy/setup.sh dev
+	@deploy/setup.sh clients
+	pytest tests/compat
+
+lock: ## pin the newest versions that pyproject.toml allows
+	@test -x .venv-lock/bin/uv || python3 -m venv .venv-lock
+	@.venv-lock/bin/python -m pip install --quiet $(UV)
+	$(LOCK) pyproject.toml --output-file requirements.txt
+	$(LOCK) pyproject.toml --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(LOCK) --group clients --output-file requirements-clients.txt
+	@sed -i '1i # Made by "make lock" from pyproject.toml: complete and exact. Do not edit.' requirements*.txt
+
+clean: ## remove the virtual environments, the caches and ./var
+	rm -rf .venv .venv-clients .venv-lock var build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,61 @@
+"""The application: the whole wiring of the API."""
+
+from typing import Any
+
+import flask
+from werkzeug import routing
+
+from api import (
+    actions,
+    auth,
+    body,
+    discovery,
+    errors,
+    health,
+    image_data,
+    images,
+    imports,
+    schemas,
+    tags,
+    tasks,
+    versions,
+)
+from images import service
+
+_BLUEPRINTS = (
+    *(health, discovery, schemas),
+    *(images, image_data, imports, tasks, tags, actions),
+)
+
+
+class _Rule(routing.Rule):
+    """A route that has the methods which it names: GET brings no HEAD along (contract section 2.0)."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.methods:
+            self.methods.discard("HEAD")
+
+
+class _Flask(flask.Flask):
+    url_rule_class = _Rule
+
+
+def create_app() -> flask.Flask:
+    """The WSGI application, from the configuration files.
+
+    Raises:
+        SystemExit: the configuration cannot be used.
+    """
+    service.start()
+    app = _Flask("api", static_folder=None)
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False  # `api.versions` has done it
+    errors.register(app)
+    auth.register(app)
+    for module in _BLUEPRINTS:
+        app.register_blueprint(module.blueprint)
+    # A request passes these from the last one to the first.
+    app.wsgi_app = versions.Middleware(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = body.Middleware(app.wsgi_app)  # type: ignore[method-assign]
+    return app

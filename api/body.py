@@ -1,0 +1,262 @@
+"""Request bodies, the same under uWSGI, gunicorn and Flask's test client (design section 5).
+
+A body that is cut, stalled, short or malformed raises; none of them is ever taken for a whole one. One
+that was not read to its end costs the connection: its rest must not be read as the next request.
+"""
+
+import contextlib
+import json
+import os
+import re
+import select
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from werkzeug import exceptions
+
+from api import chunks
+from api import errors as answers
+from images import errors
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+#: Bytes that a JSON document may have: 128 properties of 64 KiB each.
+_JSON_LIMIT = 8 << 20
+_JSON_DEPTH = 32
+_PIECE = 1 << 20
+#: What Glance's tables (three-byte UTF-8) or PostgreSQL (no NUL) cannot hold.
+_UNSTORABLE = re.compile("[\0\ud800-\udfff\U00010000-\U0010ffff]")
+#: Seconds without a byte after which gunicorn's client is given up (uWSGI has its `socket-timeout`).
+_STALL = 60.0
+#: Seconds that a client may go on sending what nobody wants before its connection is closed, and that it
+#: may pause. Closing at once would make its kernel throw away our answer.
+_LINGER, _LINGER_PAUSE = 30.0, 5.0
+
+
+class Body:
+    """The body of one request: a counting reader over `wsgi.input`."""
+
+    def __init__(self, environ: "WSGIEnvironment") -> None:
+        #: Content-Length in bytes, or None while the end is not known (chunked).
+        self.length: int | None = None
+        #: Bytes read so far.
+        self.count = 0
+        #: Why the body cannot be read at all, or None.
+        self.problem: Exception | None = None
+        self._source = environ["wsgi.input"]
+        self._socket: socket.socket | None = environ.get("gunicorn.socket")
+        self._uwsgi = _uwsgi(environ)
+        self._expected = "100-continue" in environ.get("HTTP_EXPECT", "").lower()
+        try:
+            self._frame(environ)
+        except (errors.Invalid, exceptions.LengthRequired) as error:
+            self.problem = error
+        #: Whether there is nothing more to read.
+        self.finished = self.length == 0
+
+    def _frame(self, environ: "WSGIEnvironment") -> None:
+        """Find out where the body ends (RFC 9112 section 6.3)."""
+        coding = environ.get("HTTP_TRANSFER_ENCODING", "").strip().lower()
+        length = environ.get("CONTENT_LENGTH") or None
+        if not coding:
+            if length and not re.fullmatch("[0-9]{1,19}", length):
+                raise errors.Invalid("Content-Length is not a number of bytes")
+            self.length = int(length or 0)
+        elif length is not None:
+            raise errors.Invalid("A body has Content-Length or Transfer-Encoding, not both")
+        elif coding != "chunked":
+            raise errors.Invalid("The only Transfer-Encoding that is understood is chunked")
+        elif self._uwsgi and self._uwsgi.can_read():
+            self._source = chunks.ChunkReader(self._uwsgi.receive)
+        elif not environ.get("wsgi.input_terminated"):
+            raise exceptions.LengthRequired(
+                "This server cannot read chunked bodies: send its length"
+            )
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes (all by default); b"" at the end, and only there.
+
+        Raises:
+            SizeMismatch: the body is shorter than its Content-Length.
+            Invalid: it is malformed, or the client was cut off or sent nothing for too long.
+        """
+        if size < 0:
+            return b"".join(iter(lambda: self.read(_PIECE), b""))
+        if self.length is not None:
+            size = min(size, self.length - self.count)
+        if self.finished or size == 0:
+            return b""
+        piece = self._receive(size)
+        self.count += len(piece)
+        self.finished = self.count == self.length if piece else self.length is None
+        if not piece and not self.finished:
+            raise errors.SizeMismatch(
+                f"The body ended after {self.count} bytes; its Content-Length is {self.length}"
+            )
+        return piece
+
+    def _receive(self, size: int) -> bytes:
+        try:
+            if self._uwsgi and self._expected:
+                self._uwsgi.send_continue()
+            self._expected = False
+            with _patience(self._socket):
+                return bytes(self._source.read(size))
+        except errors.GantryError:
+            raise
+        except (
+            Exception
+        ) as error:  # OSError, and whatever the server raises for what it cannot parse
+            raise errors.Invalid(
+                f"The body broke off or is malformed after {self.count} bytes ({error})"
+            ) from error
+
+    def linger(self) -> None:
+        """Close the sending side of the connection, then take what the client still sends."""
+        holder = self._uwsgi or self._socket
+        if holder is None:
+            return
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(holder.fileno())) as client:
+            client.shutdown(socket.SHUT_WR)
+            poll, scratch = select.poll(), bytearray(256 << 10)
+            poll.register(client, select.POLLIN)
+            end = time.monotonic() + _LINGER
+            while (left := end - time.monotonic()) > 0:
+                if not poll.poll(min(left, _LINGER_PAUSE) * 1000):
+                    break
+                if not client.recv_into(scratch, 0, socket.MSG_DONTWAIT):
+                    break
+
+
+def _uwsgi(environ: "WSGIEnvironment") -> Any:
+    if "uwsgi.version" not in environ:
+        return None
+    from api import uwsgi_input  # only there can it be imported
+
+    return uwsgi_input.Connection()
+
+
+@contextlib.contextmanager
+def _patience(connection: socket.socket | None) -> Iterator[None]:
+    """Bound the wait for bytes; gunicorn's threads would wait for a silent client for ever."""
+    if connection is None:
+        yield
+        return
+    before = connection.gettimeout()
+    connection.settimeout(_STALL)
+    try:
+        yield
+    finally:
+        connection.settimeout(before)
+
+
+def of(environ: "WSGIEnvironment") -> Body:
+    """The body of a request."""
+    body: Body = environ["wsgi.input"]
+    return body
+
+
+def read_object(environ: "WSGIEnvironment") -> dict[str, Any]:
+    """The body as a JSON object; raises what `read_json` raises."""
+    document = read_json(environ)
+    if not isinstance(document, dict):
+        raise errors.Invalid("The body must be a JSON object")
+    return document
+
+
+def read_json(environ: "WSGIEnvironment") -> Any:
+    """The body as JSON.
+
+    Raises:
+        Invalid: it is missing, no JSON, or holds text that the database cannot hold.
+        LimitExceeded: it is longer than any record can be.
+    """
+    body = of(environ)
+    raw = b""
+    while piece := body.read(_PIECE):
+        raw += piece
+        if len(raw) > _JSON_LIMIT:
+            raise errors.LimitExceeded(f"A JSON body may have at most {_JSON_LIMIT} bytes")
+    try:
+        document = json.loads(raw.decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise errors.Invalid("Malformed JSON in the body") from error
+    _check_text(document, _JSON_DEPTH)
+    return document
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _check_text(value: Any, depth: int) -> None:
+    if depth == 0:
+        raise errors.Invalid("The JSON in the body is nested too deeply")
+    if isinstance(value, str) and _UNSTORABLE.search(value):
+        raise errors.Invalid("The body holds characters that cannot be stored: 4-byte UTF-8 or NUL")
+    if isinstance(value, dict):
+        _check_text(list(value), depth)
+        value = list(value.values())
+    if isinstance(value, list):
+        for member in value:
+            _check_text(member, depth - 1)
+
+
+def refuse(environ: "WSGIEnvironment") -> None:
+    """Refuse a body where none may be (contract section 2.0)."""
+    body = of(environ)
+    if not body.finished and body.read(1):
+        raise errors.Invalid("This request takes no body")
+
+
+class Middleware:
+    """Gives every request its `Body`, and closes the connection of one that was not read to its end."""
+
+    def __init__(self, app: "WSGIApplication") -> None:
+        self._app = app
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Serve one request (PEP 3333)."""
+        body = Body(environ)
+        environ["wsgi.input"], environ["wsgi.input_terminated"] = body, True
+        app = answers.answer(body.problem, environ) if body.problem else self._app
+        if body.finished:
+            return app(environ, start_response)
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            if not body.finished:
+                _forget_keepalive(start_response)
+            return start_response(status, headers, exc_info)
+
+        return _Lingering(app(environ, start), body)
+
+
+def _forget_keepalive(start_response: Any) -> None:
+    """Have `Connection: close` sent: gunicorn writes that header itself, uWSGI always closes."""
+    force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)
+    if force_close:
+        force_close()
+
+
+class _Lingering:
+    """An answer that is given while the client may still be sending."""
+
+    def __init__(self, answer: Iterable[bytes], body: Body) -> None:
+        self._answer = answer
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b""  # uWSGI sends the headers with the first piece, even with an empty one
+        yield from self._answer
+
+    def close(self) -> None:
+        """Called by the server when the answer has been sent."""
+        if hasattr(self._answer, "close"):
+            self._answer.close()
+        if not self._body.finished:
+            self._body.linger()

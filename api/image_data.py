@@ -1,0 +1,89 @@
+"""The bytes of an image: PUT and GET /file, PUT /stage (contract sections 2.3 and 2.4)."""
+
+import re
+
+import flask
+from werkzeug import wsgi
+
+from api import body, ranges, render
+from images import catalog, config, db, errors, models, policy, stores, uploads
+
+blueprint = flask.Blueprint("image_data", __name__, url_prefix="/v2/images/<image_id>")
+
+_TYPE = "application/octet-stream"
+
+
+@blueprint.put("/file")
+def upload(image_id: str) -> flask.Response:
+    """PUT /v2/images/{id}/file."""
+    hint = _size_hint()
+    store = flask.request.headers.get("X-Image-Meta-Store")
+    source = body.of(flask.request.environ)
+    uploads.upload(flask.g.context, image_id, source, size_hint=hint, store=store)
+    return render.empty()
+
+
+@blueprint.put("/stage")
+def stage(image_id: str) -> flask.Response:
+    """PUT /v2/images/{id}/stage."""
+    hint = _size_hint()
+    if "glance-direct" not in config.CONF.enabled_import_methods:
+        raise errors.NotFound("The import method glance-direct is not enabled at this site")
+    source = body.of(flask.request.environ)
+    uploads.stage(flask.g.context, image_id, source, size_hint=hint)
+    return render.empty()
+
+
+def _size_hint() -> int | None:
+    """The bytes that the client says it sends."""
+    request = flask.request
+    if request.mimetype != _TYPE:
+        raise errors.UnsupportedMediaType(f"The Content-Type of image data is {_TYPE}")
+    text = request.headers.get("X-OpenStack-Image-Size")
+    if text is None:
+        return body.of(request.environ).length if "Content-Length" in request.headers else None
+    if not re.fullmatch("[0-9]{1,19}", text.strip(), re.ASCII):
+        raise errors.Invalid("X-OpenStack-Image-Size must be a number of bytes")
+    return int(text)
+
+
+@blueprint.get("/file")
+def download(image_id: str) -> flask.Response:
+    """GET /v2/images/{id}/file."""
+    body.refuse(flask.request.environ)
+    with db.reading() as session:
+        image = catalog.get(session, flask.g.context, image_id)
+    policy.enforce(flask.g.context, "download_image", image)
+    if image.status == "deactivated" and not flask.g.context.is_admin:
+        raise errors.Forbidden(f"The requested image {image.id} has been deactivated.")
+    rows = render.by_weight(image.location_rows)
+    return _send(image, rows[0]) if rows else render.empty()
+
+
+def _send(image: models.Image, location: models.ImageLocation) -> flask.Response:
+    opened = stores.open_location(location)
+    size = image.size if opened.size is None else opened.size
+    part = ranges.asked(flask.request, size or 0)
+    headers = {"Content-Type": _TYPE}
+    if image.checksum:
+        headers["Content-MD5"] = image.checksum
+    if part is None and opened.path is not None:
+        return _send_file(opened, size or 0, headers)
+    first, last = part or (0, (size or 0) - 1)
+    headers["Content-Length"] = str(last - first + 1)
+    if part:
+        headers["Content-Range"] = f"bytes {first}-{last}/{size}"
+    pieces = opened.read_range(first, last - first + 1)
+    return flask.Response(pieces, 206 if part else 200, headers, direct_passthrough=True)
+
+
+def _send_file(opened: stores.Opened, size: int, headers: dict[str, str]) -> flask.Response:
+    """Let the server send a file by itself; uWSGI does it beside its threads."""
+    assert opened.path is not None  # noqa: S101 - the caller looked
+    try:
+        file = opened.path.open("rb", buffering=0)
+    except OSError as error:
+        raise errors.NotFound("The image's data are no longer in the store") from error
+    pieces = wsgi.wrap_file(flask.request.environ, file, 1 << 20)
+    headers["Content-Length"] = str(size)
+    return flask.Response(pieces, 200, headers, direct_passthrough=True)

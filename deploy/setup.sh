@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# Installs what Gantry needs, and only what is missing: system packages, a virtual environment, pinned requirements.
+#
+#     deploy/setup.sh [runtime|dev|clients]
+#
+#   runtime   .venv with requirements.txt and Gantry itself (the default)
+#   dev       .venv with requirements-dev.txt: runtime, the tests and the checks
+#   clients   .venv-clients with the unmodified OpenStack clients of `make compat`
+#
+# Run again, it does nothing while the pinned files are unchanged. PYTHON names another interpreter (3.11 or newer).
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+MODE=${1:-runtime}
+PYTHON=${PYTHON:-python3}
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore DEBIAN_FRONTEND=noninteractive
+
+say() { printf 'setup: %s\n' "$*"; }
+die() { printf 'setup: %s\n' "$@" >&2; exit 1; }
+
+case $MODE in
+    runtime) venv=.venv pins=requirements.txt ;;
+    dev) venv=.venv pins=requirements-dev.txt ;;
+    clients) venv=.venv-clients pins=requirements-clients.txt ;;
+    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) die "unknown mode '$MODE': say runtime, dev or clients" ;;
+esac
+
+# What the stamp stands for: the pins, the entry points, this script and the interpreter.
+fingerprint() {
+    { cat "$pins" pyproject.toml deploy/setup.sh; readlink -f "$venv/bin/python"; pwd -P; } | sha256sum | cut -d' ' -f1
+}
+
+# missing_packages: the Debian packages whose programs are not here, one a line.
+missing_packages() {
+    "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || echo "$(python_package)-venv"
+    [ -s /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
+    command -v qemu-img >/dev/null || echo qemu-utils
+    { command -v prlimit && command -v setpriv; } >/dev/null || echo util-linux
+    [ "$MODE" = runtime ] || command -v curl >/dev/null || echo curl
+}
+
+python_package() { "$PYTHON" -c 'import sys; print("python%d.%d" % sys.version_info[:2])'; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo --preserve-env=DEBIAN_FRONTEND "$@"; fi
+}
+
+install_packages() {
+    command -v apt-get >/dev/null || die "missing here: $*" \
+        "This system has no apt-get. Install them with its own package manager (names as in Debian) and run this again."
+    [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || die "missing here: $*" \
+        "Installing them needs root, and there is no sudo. As root: apt-get install --no-install-recommends $*"
+    local log; log=$(mktemp)
+    say "installing Debian packages: $*"
+    # Lists that are missing or out of date make the first try fail; one update cures both.
+    apt_install "$@" >"$log" 2>&1 || {
+        say "fetching Debian's package lists first"
+        { as_root apt-get update && apt_install "$@"; } >"$log" 2>&1 || {
+            tail -n 15 "$log" >&2; rm -f "$log"
+            die "cannot install one of: $* (the reason is above)" \
+                "By hand, as root: apt-get update && apt-get install --no-install-recommends $*"
+        }
+    }
+    rm -f "$log"
+}
+
+apt_install() { as_root apt-get install --yes --quiet --no-install-recommends "$@"; }
+
+make_venv() {
+    # Programs in a virtual environment name it by its full path: one that was moved has to be made again.
+    if "$venv/bin/python" -m pip --version >/dev/null 2>&1 && grep -qF "$(pwd -P)/$venv/" "$venv/bin/pip"; then return; fi
+    say "making $venv with $("$PYTHON" --version)"
+    "$PYTHON" -m venv --clear "$venv" || die "cannot make $venv; is package $(python_package)-venv installed?"
+}
+
+install_pins() {
+    local count log; count=$(grep -c '^[a-zA-Z].*==' "$pins"); log=$(mktemp)
+    say "installing $count Python packages of $pins into $venv (a minute or so)"
+    # The pins are complete and hashed: no resolving, and nothing else than what was tested.
+    "$venv/bin/python" -u -m pip install --no-deps --require-hashes -r "$pins" >"$log" 2>&1 &
+    wait_with_progress $! "$log" || {
+        grep -v '^WARNING' "$log" | tail -n 15 >&2; rm -f "$log"
+        die "cannot install the Python packages of $pins (the reason is above)" \
+            "By hand: $venv/bin/python -m pip install --no-deps --require-hashes -r $pins"
+    }
+    rm -f "$log"
+}
+
+# wait_with_progress PID LOG: says every 5 s how far pip has come; the exit status is pip's.
+wait_with_progress() {
+    local ticks=0 now
+    while kill -0 "$1" 2>/dev/null; do
+        sleep 0.25; ticks=$((ticks + 1))
+        [ $((ticks % 20)) -eq 0 ] || continue
+        now="$(grep -c '^Collecting' "$2" || true) fetched"
+        ! grep -q '^Installing collected' "$2" || now="unpacking"
+        say "... $now, $((ticks / 4)) s"
+    done
+    wait "$1"
+}
+
+install_gantry() {
+    # setuptools is among the pins, so that no build environment is fetched.
+    "$venv/bin/python" -m pip install --quiet --no-deps --no-build-isolation --editable . ||
+        die "cannot install Gantry itself into $venv (the reason is above)"
+}
+
+# One set-up at a time in this directory: a second one waits, then finds everything done.
+if command -v flock >/dev/null; then exec 9<.; flock 9; fi
+
+command -v "$PYTHON" >/dev/null || die "missing here: python3 (3.11 or newer)" \
+    "Install it, or name another: PYTHON=/path/to/python3.12 make setup"
+"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    die "$("$PYTHON" --version) is too old: 3.11 or newer is needed. Name another: PYTHON=/path/to/python3.12 make setup"
+
+mapfile -t missing < <(missing_packages)
+[ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
+
+stamp=$venv/.setup-$MODE
+[ "$(cat "$stamp" 2>/dev/null)" = "$(fingerprint)" ] && exit 0
+start=$SECONDS
+make_venv
+install_pins
+[ "$MODE" = clients ] || install_gantry
+"$venv/bin/python" -m pip check >/dev/null || { "$venv/bin/python" -m pip check >&2; die "$pins does not fit together"; }
+fingerprint >"$stamp"
+say "$venv is ready for $MODE ($((SECONDS - start)) s)"

@@ -1,0 +1,36 @@
+"""What every ring uses: the service's modules on a state directory of the test's own."""
+
+import pathlib
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from images import config, db, schema, service, stores
+
+#: Makes the configuration again with these lines behind the embedded default's.
+Configure = Callable[[str], None]
+
+
+@pytest.fixture
+def configure(tmp_path: pathlib.Path) -> Iterator[Configure]:
+    """The modules of this process, set up on `tmp_path`; call it to change the configuration."""
+    default = pathlib.Path(__file__).parent.parent / "deploy/gantry.conf"
+
+    def again(lines: str) -> None:
+        extra = tmp_path / "test.conf"
+        extra.write_text(f"[gantry]\nstate_path = {tmp_path}\n{lines}\n")
+        db.dispose()
+        stores.reset()
+        service.start([str(default), str(extra)])
+
+    again("")
+    yield again
+    db.dispose()
+    stores.reset()
+    config.CONF.reset()
+
+
+@pytest.fixture
+def database(configure: Configure) -> None:
+    """Tables, made by the migrations."""
+    schema.sync()

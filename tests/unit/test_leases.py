@@ -1,0 +1,86 @@
+"""A task is in one worker's hands at a time, and what an earlier one writes does not count."""
+
+import pytest
+
+from images import db, errors, leases, models
+from tests.conftest import Configure
+
+pytestmark = pytest.mark.usefixtures("database")
+
+
+def new_task(status: str = "pending", *, expires: float = 0) -> str:
+    """A task that waits."""
+    with db.transaction() as session:
+        task = models.Task(type="api_image_import", status=status, owner="p")
+        task.info = models.TaskInfo(input={})
+        task.run = models.TaskRun(queue="convert", expires=expires)
+        session.add(task)
+    return task.id
+
+
+def take(task_id: str, worker: str) -> leases.Lease | None:
+    """Try to take it."""
+    with db.transaction() as session:
+        return leases.take(session, task_id, worker)
+
+
+def lapse(task_id: str) -> None:
+    """The lease's time is over."""
+    with db.transaction() as session:
+        session.get_one(models.TaskRun, task_id).expires = leases.clock() - 1
+
+
+def test_one_worker_gets_it() -> None:
+    """However often the bell rings."""
+    task_id = new_task()
+    assert take(task_id, "first") == leases.Lease(task_id, 1, "first")
+    assert take(task_id, "second") is None
+    assert take(task_id, "first") is None
+
+
+@pytest.mark.parametrize("status", ["success", "failure"])
+def test_a_task_that_has_ended_is_nobody_s(status: str) -> None:
+    """A late job finds nothing to do."""
+    assert take(new_task(status), "first") is None
+
+
+def test_a_lapsed_lease_goes_to_the_next_one() -> None:
+    """The number goes up, and the first worker cannot write any more."""
+    task_id = new_task()
+    first = take(task_id, "first")
+    assert first
+    lapse(task_id)
+    second = take(task_id, "second")
+    assert second == leases.Lease(task_id, 2, "second")
+    assert not leases.renew(first, leases.Progress("fetch", 1, 2))
+    with pytest.raises(errors.Stopped), db.transaction() as session:
+        leases.release(session, first)
+    with db.reading() as session:
+        run = session.get_one(models.TaskRun, task_id)
+        assert (run.worker, run.attempt, run.step) == ("second", 2, None)
+
+
+def test_progress_is_on_the_row_and_in_the_message() -> None:
+    """In bytes on the row, in words in the message."""
+    lease = take(new_task(), "first")
+    assert lease
+    assert leases.renew(lease, leases.Progress("fetch", 3 << 20, 12 << 20))
+    with db.reading() as session:
+        run = session.get_one(models.TaskRun, lease.task_id)
+        assert (run.step, run.bytes_done, run.bytes_total) == ("fetch", 3 << 20, 12 << 20)
+        message = session.get_one(models.TaskInfo, lease.task_id).message
+        assert message == "fetch: 3 of 12 MiB"
+
+
+def test_the_sweep_finds_lost_jobs_and_dead_workers(configure: Configure) -> None:
+    """A pending task is rung for once in a while, not at each sweep; a live worker is left alone."""
+    configure("sweep_seconds = 5")
+    now = leases.clock()
+    lost, fresh = new_task(expires=now - 6), new_task(expires=now - 1)
+    dead, alive = new_task("processing"), new_task("processing")
+    for task_id in (dead, alive):
+        assert take(task_id, "worker")
+    lapse(dead)
+    assert {task_id for task_id, _ in leases.overdue()} == {lost, dead}
+    assert {task_id for task_id, _ in leases.overdue()} == {dead}
+    assert fresh != alive

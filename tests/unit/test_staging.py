@@ -1,0 +1,93 @@
+"""One pass writes, inspects and digests; nothing is left where it fails."""
+
+import hashlib
+import io
+import os
+
+import pytest
+
+from images import errors, staging
+from tests.conftest import Configure
+
+DATA = os.urandom(9 << 20)
+
+pytestmark = pytest.mark.usefixtures("configure")
+
+
+class Broken(io.BytesIO):
+    """A stream that breaks off behind its first piece."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """A piece, and then an error."""
+        if self.tell():
+            raise errors.SizeMismatch
+        return super().read(size)
+
+
+def names() -> list[str]:
+    """What is in staging."""
+    return sorted(file.name for file in staging.directory().iterdir())
+
+
+def test_what_is_found_out_on_the_way() -> None:
+    """Size, format and both digests, and the bytes as they came."""
+    seen: list[int] = []
+    facts = staging.receive("an-id", io.BytesIO(DATA), digest=True, on_bytes=seen.append)
+    assert facts.digest is not None
+    assert facts.digest.os_hash_value == hashlib.sha512(DATA).hexdigest()
+    assert (facts.size, facts.inspection.format) == (len(DATA), "raw")
+    assert staging.path("an-id").read_bytes() == DATA
+    assert seen[-1] == len(DATA)
+    assert staging.facts(staging.path("an-id")) == facts
+
+
+def test_facts_count_for_the_very_file_only() -> None:
+    """A file that was written to since, or replaced by another one, is not the one that was digested."""
+    file = staging.path("an-id")
+    staging.receive("an-id", io.BytesIO(DATA), digest=True)
+    os.utime(file, (1, 1))
+    assert staging.facts(file) is None
+    staging.receive("an-id", io.BytesIO(DATA), digest=True)
+    file.unlink()
+    file.write_bytes(DATA)
+    assert staging.facts(file) is None
+
+
+def test_a_stream_that_breaks_leaves_nothing() -> None:
+    """Neither the bytes nor word of them."""
+    with pytest.raises(errors.SizeMismatch):
+        staging.receive("an-id", Broken(DATA), digest=True)
+    assert names() == []
+
+
+@pytest.mark.parametrize(("length", "passes"), [(999, True), (1000, True), (1001, False)])
+def test_the_size_cap(configure: Configure, length: int, *, passes: bool) -> None:
+    """One byte more than the cap is too much, and leaves nothing."""
+    configure("[DEFAULT]\nimage_size_cap = 1000")
+    source = io.BytesIO(DATA[:length])
+    if passes:
+        assert staging.receive("an-id", source, digest=False).size == length
+        return
+    with pytest.raises(errors.LimitExceeded):
+        staging.receive("an-id", source, digest=False)
+    assert names() == []
+
+
+def test_a_directory_that_is_in_the_way(configure: Configure, tmp_path: os.PathLike[str]) -> None:
+    """Staging that cannot be used is Unavailable, and the text has no path in it."""
+    blocked = os.path.join(tmp_path, "file")  # noqa: PTH118
+    with open(blocked, "w") as file:  # noqa: PTH123
+        file.write("not a directory")
+    configure(f"[DEFAULT]\nnode_staging_uri = file://{blocked}/staging")
+    with pytest.raises(errors.Unavailable) as caught:
+        staging.receive("an-id", io.BytesIO(DATA), digest=False)
+    assert "/" not in str(caught.value)
+
+
+def test_removing_takes_all_that_belongs_to_an_image() -> None:
+    """The bytes, the facts, a conversion's outcome; another image's are left alone."""
+    staging.receive("one", io.BytesIO(b"1"), digest=True)
+    staging.receive("two", io.BytesIO(b"2"), digest=True)
+    staging.path("one", ".raw").write_bytes(b"converted")
+    staging.remove("one")
+    assert names() == ["two", "two.facts"]
