@@ -1,5 +1,6 @@
 """The application: the whole wiring of the API."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import flask
@@ -41,13 +42,13 @@ class _Flask(flask.Flask):
     url_rule_class = _Rule
 
 
-def create_app() -> flask.Flask:
-    """The WSGI application, from the configuration files.
+def create_app(files: Sequence[str] | None = None) -> flask.Flask:
+    """The WSGI application, from the configuration files (the usual ones, unless named here).
 
     Raises:
         SystemExit: the configuration cannot be used.
     """
-    service.start()
+    service.start(files)
     app = _Flask("api", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # `api.versions` has done it

@@ -107,11 +107,10 @@ class Body:
                 return bytes(self._source.read(size))
         except errors.GantryError:
             raise
-        except (
-            Exception
-        ) as error:  # OSError, and whatever the server raises for what it cannot parse
-            raise errors.Invalid(
-                f"The body broke off or is malformed after {self.count} bytes ({error})"
+        except Exception as error:  # OSError, and what a server raises for what it cannot parse
+            kind = errors.Invalid if self.length is None else errors.SizeMismatch
+            raise kind(
+                f"The body was cut, stalled or is malformed ({type(error).__name__})"
             ) from error
 
     def linger(self) -> None:

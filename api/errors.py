@@ -62,8 +62,9 @@ def answer(error: Exception, environ: "WSGIEnvironment") -> flask.Response:
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         _LOG.error("%s %s failed", environ["REQUEST_METHOD"], environ["PATH_INFO"], exc_info=error)
         text = _APOLOGY
-    content_type, body = _write(f"{status} {status.phrase}", status.phrase, text, environ)
-    return flask.Response(body, status, headers, content_type=content_type)
+    line = f"{status} {status.phrase}"
+    content_type, body = _write(line, status.phrase, text, environ)
+    return flask.Response(body, line, headers, content_type=content_type)
 
 
 def _describe(

@@ -1,10 +1,10 @@
-"""A small client of the Images API, of the standard library only: what the demo says can be read in plain HTTP."""
+"""A small client of the Images API in plain HTTP, of the standard library only."""
 
 import base64
+import concurrent.futures
 import hashlib
 import http.client
 import json
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,22 +28,23 @@ class Digests(NamedTuple):
 
 
 class _Digester:
-    """Both digests of a stream, each chunk by two threads at once (hashlib lets them run in parallel)."""
+    """Both digests of a stream, each in a thread of its own while the next chunk is read."""
 
     def __init__(self) -> None:
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._sha512 = hashlib.sha512()
+        self._hashes = (hashlib.md5(usedforsecurity=False), hashlib.sha512())
+        self._threads = concurrent.futures.ThreadPoolExecutor(len(self._hashes))
+        self._running: list[concurrent.futures.Future[None]] = []
         self.size = 0
 
     def update(self, chunk: bytes) -> None:
-        other = threading.Thread(target=self._md5.update, args=(chunk,))
-        other.start()
-        self._sha512.update(chunk)
-        other.join()
+        concurrent.futures.wait(self._running)
+        self._running = [self._threads.submit(one.update, chunk) for one in self._hashes]
         self.size += len(chunk)
 
     def digests(self) -> Digests:
-        return Digests(self._md5.hexdigest(), self._sha512.hexdigest(), self.size)
+        self._threads.shutdown()
+        md5, sha512 = (one.hexdigest() for one in self._hashes)
+        return Digests(md5, sha512, self.size)
 
 
 def digests_of(path: Path) -> Digests:

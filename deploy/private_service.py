@@ -1,4 +1,4 @@
-"""A Gantry of the demo's own: `deploy.run` on free ports and a new state directory, gone without a trace at the end."""
+"""A Gantry of the demo's own: `deploy.run` on free ports and a new state directory, gone at the end."""
 
 import contextlib
 import fcntl
@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy import broker, run, supervisor
+
+#: File in the state directory with what all processes have said.
+LOG = "run.log"
 
 _PREFIX = "demo-"
 
@@ -45,7 +48,7 @@ class Service:
     @property
     def log(self) -> Path:
         """What all its processes have said."""
-        return self.state / "run.log"
+        return self.state / LOG
 
 
 @contextlib.contextmanager
@@ -98,7 +101,7 @@ def _start(state: Path) -> tuple[subprocess.Popen[bytes], Service]:
         _stop(process)
         if "Address already in use" not in service.log.read_text():
             break
-    raise ServiceError(f"the service did not start:\n{tail(service.log)}")
+    raise ServiceError(f"the service did not start:\n{tail(state / LOG)}")
 
 
 def _free_ports() -> tuple[int, int]:

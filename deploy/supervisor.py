@@ -267,13 +267,13 @@ def become_subreaper() -> None:
 def kill_descendants() -> None:
     """Kill every process that still descends from this one."""
     for _ in range(100):
-        children = children()
-        if not children:
+        found = children()
+        if not found:
             return
-        for pid in children:
+        for pid in found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        for pid in children:
+        for pid in found:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
 

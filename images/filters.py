@@ -93,8 +93,8 @@ def _scope(asker: context.Context, visibility: str | None, member_status: str) -
     elif visibility != "all":  # an empty one is no visibility that an image has
         found.append(_I.visibility == visibility if visibility else sa.false())
     if not asker.is_admin:
-        seen = sa.or_(own, _I.visibility.in_(("public", "community")), _I.owner.is_(None))
-        found.append(sa.or_(seen, shared_with(asker, member_status)))
+        open_to_all = _I.visibility.in_(("public", "community"))
+        found.append(sa.or_(own, open_to_all, shared_with(asker, member_status)))
     return found
 
 

@@ -7,6 +7,7 @@ a worker is fenced: it counts only while the worker still holds the task's lease
 import dataclasses
 import datetime
 import logging
+import uuid
 from typing import Any
 
 import sqlalchemy as sa
@@ -124,6 +125,7 @@ def start(
             raise errors.Conflict(f"'{column}' needs to be set before import")
     statuses.move_image(session, image, "importing")
     task = models.Task(
+        id=str(uuid.uuid4()),  # now rather than at the flush: the lock below names it
         type="api_image_import",
         status="pending",
         owner=ctx.project_id or "",
@@ -139,7 +141,6 @@ def start(
         queue=method.queue, roles=list(ctx.roles), expires=leases.clock(), attempt=0
     )
     session.add(task)
-    session.flush([task])
     image.set_property(LOCK, task.id)
     image.set_property(IMPORTING_TO, _listed(request.stores))
     image.set_property(FAILED, "")

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import errno
 import functools
+import logging
 import os
 import pathlib
 from collections.abc import Callable, Iterator
@@ -62,6 +63,8 @@ def register_options(conf: cfg.ConfigOpts) -> None:
     Raises:
         Invalid: the stores cannot be used as they are configured; the text says why.
     """
+    # glance_store loads every driver to learn its options, and cries over each one that lacks a library.
+    logging.getLogger("stevedore.extension").setLevel(logging.CRITICAL)
     if not conf.enabled_backends:
         glance_store.register_opts(conf)
         return

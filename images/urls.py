@@ -23,10 +23,12 @@ def check(url: object) -> str:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise errors.Invalid("The uri is not a valid URL") from error
-    if not parts.scheme or not host or re.search(r"[\s\\\x00-\x1f\x7f]", url):
+    if not parts.scheme or re.search(r"[\s\\\x00-\x1f\x7f]", url):
+        raise errors.Invalid("The uri must be a URL with a scheme and a host")
+    _judge("schemes", parts.scheme)
+    if not host:
         raise errors.Invalid("The uri must be a URL with a scheme and a host")
     host = _normalised(host)
-    _judge("schemes", parts.scheme)
     _judge("hosts", host)
     if port is not None:
         _judge("ports", port)

@@ -7,8 +7,8 @@ import pytest
 
 from images import config, db, schema, service, stores
 
-#: Makes the configuration again with these lines behind the embedded default's.
-Configure = Callable[[str], None]
+#: Makes the configuration again with these lines behind the embedded default's; returns its files.
+Configure = Callable[[str], list[str]]
 
 
 @pytest.fixture
@@ -16,12 +16,13 @@ def configure(tmp_path: pathlib.Path) -> Iterator[Configure]:
     """The modules of this process, set up on `tmp_path`; call it to change the configuration."""
     default = pathlib.Path(__file__).parent.parent / "deploy/gantry.conf"
 
-    def again(lines: str) -> None:
+    def again(lines: str) -> list[str]:
         extra = tmp_path / "test.conf"
         extra.write_text(f"[gantry]\nstate_path = {tmp_path}\n{lines}\n")
         db.dispose()
         stores.reset()
         service.start([str(default), str(extra)])
+        return [str(default), str(extra)]
 
     again("")
     yield again

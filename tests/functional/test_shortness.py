@@ -1,0 +1,149 @@
+"""What a request and an import enter, counted: the one gauge of layering that size limits do not see."""
+
+import collections
+import io
+import pathlib
+import subprocess
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator
+
+import pytest
+import sqlalchemy as sa
+import werkzeug.test
+
+from api import app as api_app
+from images import db, imports
+from tests import service
+from tests.conftest import Configure
+from workers import engine
+
+ROOTS = tuple(str(service.ROOT / name) + "/" for name in ("api", "images", "flows", "workers"))
+RAW = bytes(range(256)) * 4096
+
+
+class Trace:
+    """Files and functions of ours that were entered, and the statements that went to the database."""
+
+    def __init__(self) -> None:
+        self.functions: collections.Counter[tuple[str, str]] = collections.Counter()
+        self.statements: list[str] = []
+
+    @property
+    def files(self) -> set[str]:
+        """The files behind the functions."""
+        return {file for file, _ in self.functions}
+
+    def profile(self, frame: types.FrameType, event: str, _: object) -> None:
+        """What `sys.setprofile` calls."""
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(ROOTS):
+            self.functions[code.co_filename, code.co_qualname] += 1
+
+    def record(self, _: object, __: object, statement: str, *___: object) -> None:
+        """What the engine calls before each statement; the borders of transactions do not count."""
+        if not statement.startswith(("BEGIN", "COMMIT", "ROLLBACK")):
+            self.statements.append(statement)
+
+    def check(self, files: int, functions: int, statements: int) -> None:
+        """Fail with the lists where there is more than this."""
+        entered = "\n".join(sorted(f"{pathlib.Path(f).name}:{name}" for f, name in self.functions))
+        assert len(self.files) <= files, f"{len(self.files)}:\n{entered}"
+        assert len(self.functions) <= functions, entered
+        assert len(self.statements) <= statements, "\n".join(self.statements)
+
+
+def traced(work: Callable[[], None]) -> Trace:
+    """Do the work, and count."""
+    trace = Trace()
+    sa.event.listen(db.engine(), "before_cursor_execute", trace.record)
+    threading.setprofile(trace.profile)
+    sys.setprofile(trace.profile)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)  # type: ignore[arg-type]
+        sa.event.remove(db.engine(), "before_cursor_execute", trace.record)
+    return trace
+
+
+@pytest.fixture
+def client(configure: Configure, tmp_path: pathlib.Path) -> Iterator[werkzeug.test.Client]:
+    """The application with a real broker behind it; what is made once is made before anything counts."""
+    with service.running(tmp_path):
+        client = api_app.create_app(configure("")).test_client()
+        first = staged(client)
+        client.post(f"/v2/images/{first}/import", json={"method": {"name": "glance-direct"}})
+        engine.run(task_of(first), "warm-up")
+        yield client
+
+
+def staged(client: werkzeug.test.Client, disk_format: str = "raw", data: bytes = RAW) -> str:
+    """An image with bytes in staging."""
+    fields = {"disk_format": disk_format, "container_format": "bare"}
+    made = client.post("/v2/images", json=fields).json
+    assert made is not None
+    image_id: str = made["id"]
+    put(client, image_id, data)
+    return image_id
+
+
+def put(client: werkzeug.test.Client, image_id: str, data: bytes = RAW) -> None:
+    """PUT /stage."""
+    answer = client.put(
+        f"/v2/images/{image_id}/stage",
+        input_stream=io.BytesIO(data),
+        content_length=len(data),
+        content_type="application/octet-stream",
+    )
+    assert answer.status_code == 204, answer.text
+
+
+def task_of(image_id: str) -> str:
+    """The image's task."""
+    with db.reading() as session:
+        found = session.execute(
+            sa.text("SELECT id FROM tasks WHERE image_id = :image"), {"image": image_id}
+        )
+        task_id: str = found.scalar_one()
+        return task_id
+
+
+def test_post_import(client: werkzeug.test.Client) -> None:
+    """From the WSGI call to the 202, ringing included."""
+    image_id = staged(client)
+
+    def ask() -> None:
+        body = {"method": {"name": "glance-direct"}}
+        assert client.post(f"/v2/images/{image_id}/import", json=body).status_code == 202
+
+    traced(ask).check(files=14, functions=35, statements=6)
+
+
+def test_put_stage(client: werkzeug.test.Client) -> None:
+    """From the WSGI call to the 204."""
+    fields = {"disk_format": "raw", "container_format": "bare"}
+    made = client.post("/v2/images", json=fields).json
+    assert made is not None
+    traced(lambda: put(client, made["id"])).check(files=12, functions=30, statements=6)
+
+
+@pytest.mark.parametrize("disk_format", ["raw", "qcow2"])
+def test_the_import_of_one_store(
+    client: werkzeug.test.Client, tmp_path: pathlib.Path, disk_format: str
+) -> None:
+    """From the job to the active image, its flow and its threads included; with a conversion too."""
+    source = tmp_path / "source"
+    (tmp_path / "raw").write_bytes(RAW)
+    command = ["qemu-img", "convert", "-f", "raw", "-O", disk_format, str(tmp_path / "raw")]
+    subprocess.run([*command, str(source)], check=True)
+    image_id = staged(client, disk_format, source.read_bytes())
+    client.post(f"/v2/images/{image_id}/import", json={"method": {"name": "glance-direct"}})
+    task_id = task_of(image_id)
+
+    def work() -> None:
+        assert engine.run(task_id, "this test") == "active"
+
+    traced(work).check(files=22, functions=60, statements=15)
