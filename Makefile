@@ -30,8 +30,8 @@ lint: ## ruff, mypy and the import rules
 	mypy
 	lint-imports
 
-integration: ## tests with real databases and brokers
-	@deploy/setup.sh dev
+integration: ## large and hostile bodies, PostgreSQL, MariaDB, several stores
+	@deploy/setup.sh integration
 	pytest tests/integration
 
 compat: ## unmodified glance, openstack and openstacksdk against a running service

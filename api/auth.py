@@ -4,6 +4,7 @@ In the `noauth` mode, the only one so far, every caller is the one of the config
 Identity headers that a client sends are never looked at.
 """
 
+import dataclasses
 import ipaddress
 import re
 import uuid
@@ -33,34 +34,34 @@ def _identify() -> None:
     flask.g.request_id = f"req-{uuid.uuid4()}"
     if flask.request.endpoint in _PUBLIC:
         return
-    request_id = flask.g.request_id = _request_id(
-        flask.request.headers.get("X-OpenStack-Request-ID")
-    )
+    if asked := flask.request.headers.get("X-OpenStack-Request-ID"):
+        flask.g.request_id = _request_id(asked)
     noauth = config.CONF.noauth
     if not (noauth.allow_remote or _is_local(flask.request)):
         raise errors.Forbidden(
             "This service does not ask who its callers are and therefore serves only its own machine; "
             "the option [noauth] allow_remote = true opens it to every caller that can reach it"
         )
-    roles = tuple(role.strip().lower() for role in noauth.roles)
-    flask.g.context = context.Context(
+    roles = tuple(map(str.lower, noauth.roles))
+    asker = context.Context(
         user_id=noauth.user_id,
         project_id=noauth.project_id,
         roles=roles,
-        is_admin=policy.is_admin(noauth.user_id, noauth.project_id, roles),
-        request_id=request_id,
+        is_admin=False,
+        request_id=flask.g.request_id,
     )
+    admin = policy.allowed(asker, "context_is_admin")
+    flask.g.context = dataclasses.replace(asker, is_admin=admin)
 
 
 def _is_local(request: flask.Request) -> bool:
     """Whether the caller, and whoever it says it forwards for, is on this machine."""
     forwarded = request.headers.get("X-Forwarded-For", "").split(",")
-    return all(_is_loopback(address.strip()) for address in (request.remote_addr or "", *forwarded))
+    said = {request.remote_addr or "", *map(str.strip, forwarded)}
+    return all(map(_is_loopback, said - {"", "127.0.0.1"}))  # "": a socket of the file system
 
 
 def _is_loopback(address: str) -> bool:
-    if not address:  # a socket of the file system
-        return True
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
@@ -68,10 +69,8 @@ def _is_loopback(address: str) -> bool:
     return (getattr(ip, "ipv4_mapped", None) or ip).is_loopback
 
 
-def _request_id(asked: str | None) -> str:
-    """The id that the caller asks for, with its prefix, or a new one (contract section 2.0)."""
-    if not asked:
-        return str(flask.g.request_id)
+def _request_id(asked: str) -> str:
+    """The id that the caller asks for, with its prefix (contract section 2.0)."""
     wanted = asked if asked.startswith("req-") else f"req-{asked}"
     if len(wanted) > min(config.CONF.max_request_id_length, _ID_LENGTH):
         raise exceptions.RequestHeaderFieldsTooLarge(

@@ -48,33 +48,31 @@ class Body:
         self.problem: Exception | None = None
         self._source = environ["wsgi.input"]
         self._socket: socket.socket | None = environ.get("gunicorn.socket")
-        self._uwsgi = _uwsgi(environ)
+        self._uwsgi = _uwsgi() if "uwsgi.version" in environ else None
         self._expected = "100-continue" in environ.get("HTTP_EXPECT", "").lower()
-        try:
-            self._frame(environ)
-        except (errors.Invalid, exceptions.LengthRequired) as error:
-            self.problem = error
+        length = environ.get("CONTENT_LENGTH") or "0"
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            self.problem = self._unchunk(environ)
+        elif re.fullmatch("[0-9]{1,19}", length, re.ASCII):
+            self.length = int(length)
+        else:
+            self.problem = errors.Invalid("Content-Length is not a number of bytes")
         #: Whether there is nothing more to read.
         self.finished = self.length == 0
 
-    def _frame(self, environ: "WSGIEnvironment") -> None:
-        """Find out where the body ends (RFC 9112 section 6.3)."""
-        coding = environ.get("HTTP_TRANSFER_ENCODING", "").strip().lower()
-        length = environ.get("CONTENT_LENGTH") or None
-        if not coding:
-            if length and not re.fullmatch("[0-9]{1,19}", length):
-                raise errors.Invalid("Content-Length is not a number of bytes")
-            self.length = int(length or 0)
-        elif length is not None:
-            raise errors.Invalid("A body has Content-Length or Transfer-Encoding, not both")
-        elif coding != "chunked":
-            raise errors.Invalid("The only Transfer-Encoding that is understood is chunked")
-        elif self._uwsgi and self._uwsgi.can_read():
+    def _unchunk(self, environ: "WSGIEnvironment") -> Exception | None:
+        """Read through the chunks (RFC 9112 sections 6.3 and 7.1), or say why that cannot be."""
+        if environ.get("CONTENT_LENGTH"):
+            return errors.Invalid("A body has Content-Length or Transfer-Encoding, not both")
+        if environ["HTTP_TRANSFER_ENCODING"].strip().lower() != "chunked":
+            return errors.Invalid("The only Transfer-Encoding that is understood is chunked")
+        if self._uwsgi and self._uwsgi.can_read():
             self._source = chunks.ChunkReader(self._uwsgi.receive)
         elif not environ.get("wsgi.input_terminated"):
-            raise exceptions.LengthRequired(
+            return exceptions.LengthRequired(
                 "This server cannot read chunked bodies: send its length"
             )
+        return None
 
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes (all by default); b"" at the end, and only there.
@@ -89,7 +87,18 @@ class Body:
             size = min(size, self.length - self.count)
         if self.finished or size == 0:
             return b""
-        piece = self._receive(size)
+        try:
+            if self._uwsgi and self._expected:
+                self._uwsgi.send_continue()
+            self._expected = False
+            with _patience(self._socket) if self._socket else contextlib.nullcontext():
+                piece = bytes(self._source.read(size))
+        except errors.GantryError:
+            raise
+        except Exception as error:  # OSError, and what a server raises for what it cannot parse
+            kind = errors.Invalid if self.length is None else errors.SizeMismatch
+            why = f"The body was cut, stalled or is malformed ({type(error).__name__})"
+            raise kind(why) from error
         self.count += len(piece)
         self.finished = self.count == self.length if piece else self.length is None
         if not piece and not self.finished:
@@ -97,21 +106,6 @@ class Body:
                 f"The body ended after {self.count} bytes; its Content-Length is {self.length}"
             )
         return piece
-
-    def _receive(self, size: int) -> bytes:
-        try:
-            if self._uwsgi and self._expected:
-                self._uwsgi.send_continue()
-            self._expected = False
-            with _patience(self._socket):
-                return bytes(self._source.read(size))
-        except errors.GantryError:
-            raise
-        except Exception as error:  # OSError, and what a server raises for what it cannot parse
-            kind = errors.Invalid if self.length is None else errors.SizeMismatch
-            raise kind(
-                f"The body was cut, stalled or is malformed ({type(error).__name__})"
-            ) from error
 
     def linger(self) -> None:
         """Close the sending side of the connection, then take what the client still sends."""
@@ -130,32 +124,21 @@ class Body:
                     break
 
 
-def _uwsgi(environ: "WSGIEnvironment") -> Any:
-    if "uwsgi.version" not in environ:
-        return None
+def _uwsgi() -> Any:
     from api import uwsgi_input  # only there can it be imported
 
     return uwsgi_input.Connection()
 
 
 @contextlib.contextmanager
-def _patience(connection: socket.socket | None) -> Iterator[None]:
+def _patience(connection: socket.socket) -> Iterator[None]:
     """Bound the wait for bytes; gunicorn's threads would wait for a silent client for ever."""
-    if connection is None:
-        yield
-        return
     before = connection.gettimeout()
     connection.settimeout(_STALL)
     try:
         yield
     finally:
         connection.settimeout(before)
-
-
-def of(environ: "WSGIEnvironment") -> Body:
-    """The body of a request."""
-    body: Body = environ["wsgi.input"]
-    return body
 
 
 def read_object(environ: "WSGIEnvironment") -> dict[str, Any]:
@@ -173,7 +156,7 @@ def read_json(environ: "WSGIEnvironment") -> Any:
         Invalid: it is missing, no JSON, or holds text that the database cannot hold.
         LimitExceeded: it is longer than any record can be.
     """
-    body = of(environ)
+    body: Body = environ["wsgi.input"]
     raw = b""
     while piece := body.read(_PIECE):
         raw += piece
@@ -183,7 +166,7 @@ def read_json(environ: "WSGIEnvironment") -> Any:
         document = json.loads(raw.decode(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise errors.Invalid("Malformed JSON in the body") from error
-    _check_text(document, _JSON_DEPTH)
+    check_text(document)
     return document
 
 
@@ -191,22 +174,27 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _check_text(value: Any, depth: int) -> None:
+def check_text(value: Any, depth: int = _JSON_DEPTH) -> None:
+    """Refuse text that the database cannot hold, wherever in a JSON value it stands.
+
+    Raises:
+        Invalid: there is some, or the value is nested more deeply than `depth`.
+    """
     if depth == 0:
         raise errors.Invalid("The JSON in the body is nested too deeply")
     if isinstance(value, str) and _UNSTORABLE.search(value):
-        raise errors.Invalid("The body holds characters that cannot be stored: 4-byte UTF-8 or NUL")
+        raise errors.Invalid("Some characters cannot be stored: 4-byte UTF-8 or NUL")
     if isinstance(value, dict):
-        _check_text(list(value), depth)
+        check_text(list(value), depth)
         value = list(value.values())
     if isinstance(value, list):
         for member in value:
-            _check_text(member, depth - 1)
+            check_text(member, depth - 1)
 
 
 def refuse(environ: "WSGIEnvironment") -> None:
     """Refuse a body where none may be (contract section 2.0)."""
-    body = of(environ)
+    body: Body = environ["wsgi.input"]
     if not body.finished and body.read(1):
         raise errors.Invalid("This request takes no body")
 
@@ -224,15 +212,11 @@ class Middleware:
         body = Body(environ)
         environ["wsgi.input"], environ["wsgi.input_terminated"] = body, True
         app = answers.answer(body.problem, environ) if body.problem else self._app
+        answer = app(environ, start_response)
         if body.finished:
-            return app(environ, start_response)
-
-        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            if not body.finished:
-                _forget_keepalive(start_response)
-            return start_response(status, headers, exc_info)
-
-        return _Lingering(app(environ, start), body)
+            return answer
+        _forget_keepalive(start_response)
+        return _Lingering(answer, body)
 
 
 def _forget_keepalive(start_response: Any) -> None:

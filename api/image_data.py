@@ -18,9 +18,9 @@ def upload(image_id: str) -> flask.Response:
     """PUT /v2/images/{id}/file."""
     hint = _size_hint()
     store = flask.request.headers.get("X-Image-Meta-Store")
-    source = body.of(flask.request.environ)
+    source: body.Body = flask.request.environ["wsgi.input"]
     uploads.upload(flask.g.context, image_id, source, size_hint=hint, store=store)
-    return render.empty()
+    return flask.Response(status=204)
 
 
 @blueprint.put("/stage")
@@ -29,9 +29,9 @@ def stage(image_id: str) -> flask.Response:
     hint = _size_hint()
     if "glance-direct" not in config.CONF.enabled_import_methods:
         raise errors.NotFound("The import method glance-direct is not enabled at this site")
-    source = body.of(flask.request.environ)
+    source: body.Body = flask.request.environ["wsgi.input"]
     uploads.stage(flask.g.context, image_id, source, size_hint=hint)
-    return render.empty()
+    return flask.Response(status=204)
 
 
 def _size_hint() -> int | None:
@@ -41,7 +41,7 @@ def _size_hint() -> int | None:
         raise errors.UnsupportedMediaType(f"The Content-Type of image data is {_TYPE}")
     text = request.headers.get("X-OpenStack-Image-Size")
     if text is None:
-        return body.of(request.environ).length if "Content-Length" in request.headers else None
+        return request.content_length
     if not re.fullmatch("[0-9]{1,19}", text.strip(), re.ASCII):
         raise errors.Invalid("X-OpenStack-Image-Size must be a number of bytes")
     return int(text)

@@ -12,6 +12,7 @@ blueprint = flask.Blueprint("tags", __name__, url_prefix="/v2/images/<image_id>/
 def add(image_id: str, tag: str) -> flask.Response:
     """PUT /v2/images/{id}/tags/{tag}."""
     body.refuse(flask.request.environ)
+    body.check_text(tag)
     schemas.check({"tags": [tag]})
     with db.transaction() as session:
         image = catalog.get(session, flask.g.context, image_id, parts=("tags",), lock=True)

@@ -47,7 +47,7 @@ class Middleware:
     ) -> Iterable[bytes]:
         """Serve one request (PEP 3333)."""
         path = environ.get("PATH_INFO", "")
-        parts = [part for part in path.split("/") if part]
+        parts = list(filter(None, path.split("/")))
         first = parts[0] if parts else ""
         if first == "v2" or (first[:1] == "v" and first[1:] in offered()):
             if len(parts) == 1 and not path.endswith("/"):

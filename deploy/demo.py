@@ -195,7 +195,8 @@ def finished_imports(client: image_client.Client, password: str) -> list[dict[st
 
 def main() -> int:
     """Run the demo; returns the exit status."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("\nDEMO STOPPED"))
+    for number in _STOP_SIGNALS:
+        signal.signal(number, _interrupt)
     demo = Demo()
     try:
         demo.run()
@@ -208,6 +209,15 @@ def main() -> int:
     print(f"\nDEMO OK in {demo.seconds():.1f} s", flush=True)
     return 0
 
+
+def _interrupt(_number: int, _frame: object) -> None:
+    for number in _STOP_SIGNALS:  # a second one must not interrupt the cleaning up
+        signal.signal(number, lambda *_: None)
+    print("\nstopping everything", flush=True)
+    raise KeyboardInterrupt
+
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _FAILURES = (
     DemoError,

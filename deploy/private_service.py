@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +22,9 @@ _PREFIX = "demo-"
 
 #: Another program can take a free port before the service does: then other ports are tried.
 _TRIES = 3
+
+#: Seconds after which a state directory that nobody holds is one that was left behind.
+_YOUNG = 60
 
 #: Seconds for everything to stop; longer than the supervisor's own grace.
 _STOP_LIMIT = 2 * supervisor.GRACE + 10
@@ -61,15 +63,15 @@ def running(settings: str) -> Iterator[Service]:
     supervisor.become_subreaper()  # whatever the service should lose becomes our child, and is found
     remove_leftovers()
     state = _new_state()
+    runner = _Runner(state)
     try:
         (state / "demo.conf").write_text(settings)
-        process, service = _start(state)
-        try:
-            yield service
-        finally:
-            _stop(process)
+        yield runner.start()
     finally:
-        shutil.rmtree(state, ignore_errors=True)
+        try:
+            runner.stop()
+        finally:
+            shutil.rmtree(state, ignore_errors=True)
 
 
 def _new_state() -> Path:
@@ -87,21 +89,50 @@ def _new_state() -> Path:
 def remove_leftovers() -> None:
     """Remove the state of demos that were killed."""
     for state in (run.ROOT / "var").glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError), (state / "run.lock").open() as lock:
+        with contextlib.suppress(OSError), (state / "run.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held: that demo is running
-            shutil.rmtree(state, ignore_errors=True)
+            if time.time() - state.stat().st_ctime > _YOUNG:
+                shutil.rmtree(state, ignore_errors=True)
 
 
-def _start(state: Path) -> tuple[subprocess.Popen[bytes], Service]:
-    for _ in range(_TRIES):
-        service = Service(state, *_free_ports())
-        process = _spawn(service)
-        if _came_up(process, service):
-            return process, service
-        _stop(process)
-        if "Address already in use" not in service.log.read_text():
-            break
-    raise ServiceError(f"the service did not start:\n{tail(state / LOG)}")
+class _Runner:
+    """The process that runs the service."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Service:
+        """Start the service, on other ports when another program has been quicker."""
+        for _ in range(_TRIES):
+            service = Service(self._state, *_free_ports())
+            self._process = _spawn(service)
+            if _came_up(self._process, service):
+                return service
+            self.stop()
+            if "Address already in use" not in service.log.read_text(errors="replace"):
+                break
+        raise ServiceError(f"the service did not start:\n{tail(self._state / LOG)}")
+
+    def stop(self) -> None:
+        """Stop the service, and make sure that nothing of it is left.
+
+        Raises:
+            ServiceError: something was left, or it did not stop in time; that has been killed.
+        """
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_LIMIT)
+        in_time = process.poll() is not None
+        process.kill()
+        process.wait()
+        lost = supervisor.children()
+        supervisor.kill_descendants()
+        if lost or not in_time:
+            raise ServiceError(f"the service left processes, now killed: {lost or process.pid}")
 
 
 def _free_ports() -> tuple[int, int]:
@@ -140,20 +171,6 @@ def _came_up(process: subprocess.Popen[bytes], service: Service) -> bool:
             return True
         time.sleep(0.1)
     return False
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_STOP_LIMIT)
-    in_time = process.poll() is not None
-    process.kill()
-    process.wait()
-    lost = supervisor.children()
-    supervisor.kill_descendants()
-    if lost or not in_time:
-        raise ServiceError(f"the service left processes behind, now killed: {lost or process.pid}")
 
 
 def tail(log: Path, lines: int = 40) -> str:

@@ -140,7 +140,7 @@ def _run(arguments: argparse.Namespace) -> int:
             watcher.output.block(_banner(arguments.state, env, time.monotonic() - began))
         watcher.watch()
     finally:
-        watcher.output.block("gantry: stopping")
+        watcher.output.block("gantry: stopping (Ctrl-C again: without waiting)")
         watcher.stop()
     watcher.output.block("gantry: stopped")
     return 0

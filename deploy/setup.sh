@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs what Gantry needs, and only what is missing: system packages, a virtual environment, pinned requirements.
 #
-#     deploy/setup.sh [runtime|dev|clients]
+#     deploy/setup.sh [runtime|dev|integration|clients]
 #
 #   runtime   .venv with requirements.txt and Gantry itself (the default)
 #   dev       .venv with requirements-dev.txt: runtime, the tests and the checks
+#   integration  dev, and the servers of PostgreSQL and MariaDB, which the tests start by themselves
 #   clients   .venv-clients with the unmodified OpenStack clients of `make compat`
 #
 # Run again, it does nothing while the pinned files are unchanged. PYTHON names another interpreter (3.11 or newer).
@@ -20,10 +21,10 @@ die() { printf 'setup: %s\n' "$@" >&2; exit 1; }
 
 case $MODE in
     runtime) venv=.venv pins=requirements.txt ;;
-    dev) venv=.venv pins=requirements-dev.txt ;;
+    dev | integration) venv=.venv pins=requirements-dev.txt ;;
     clients) venv=.venv-clients pins=requirements-clients.txt ;;
-    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) die "unknown mode '$MODE': say runtime, dev or clients" ;;
+    -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) die "unknown mode '$MODE': say runtime, dev, integration or clients" ;;
 esac
 
 # What the stamp stands for: the pins, the entry points, this script and the interpreter.
@@ -38,6 +39,10 @@ missing_packages() {
     command -v qemu-img >/dev/null || echo qemu-utils
     { command -v prlimit && command -v setpriv; } >/dev/null || echo util-linux
     [ "$MODE" = runtime ] || command -v curl >/dev/null || echo curl
+    [ "$MODE" = integration ] || return 0
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || echo postgresql
+    # Only the programs, without the system service of package mariadb-server.
+    command -v mariadbd >/dev/null || echo mariadb-server-core
 }
 
 python_package() { "$PYTHON" -c 'import sys; print("python%d.%d" % sys.version_info[:2])'; }
@@ -65,7 +70,17 @@ install_packages() {
     rm -f "$log"
 }
 
-apt_install() { as_root apt-get install --yes --quiet --no-install-recommends "$@"; }
+apt_install() {
+    local policy=/usr/sbin/policy-rc.d ended=0
+    if [ "$MODE" = integration ] && [ ! -e "$policy" ]; then  # no package starts its server by itself
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null && as_root chmod 755 "$policy"
+    else
+        policy=
+    fi
+    as_root apt-get install --yes --quiet --no-install-recommends "$@" || ended=$?
+    [ -z "$policy" ] || as_root rm -f "$policy"
+    return "$ended"
+}
 
 make_venv() {
     # Programs in a virtual environment name it by its full path: one that was moved has to be made again.
@@ -117,7 +132,7 @@ command -v "$PYTHON" >/dev/null || die "missing here: python3 (3.11 or newer)" \
 mapfile -t missing < <(missing_packages)
 [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
 
-stamp=$venv/.setup-$MODE
+stamp=$venv/.setup-${MODE/integration/dev}
 [ "$(cat "$stamp" 2>/dev/null)" = "$(fingerprint)" ] && exit 0
 start=$SECONDS
 make_venv

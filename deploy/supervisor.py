@@ -23,6 +23,10 @@ from honcho import colour, printer
 #: Seconds that a program gets between SIGTERM and SIGKILL.
 GRACE = 15.0
 
+#: The same while they are being started: nothing is under way then, and a server that is still loading may
+#: not hear the signal at all.
+START_GRACE = 3.0
+
 #: Seconds to wait before a program that ended is started again; doubled each time up to the last.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 
@@ -141,6 +145,7 @@ class Supervisor:
     def __init__(self, output: Output) -> None:
         self.output = output
         self.stopping = False
+        self._grace = START_GRACE
         self._programs: list[Program] = []
         self._restart_at: dict[str, float] = {}
         self._pause: dict[str, float] = {}
@@ -206,6 +211,8 @@ class Supervisor:
 
     def watch(self) -> None:
         """Start again what ends, until told to stop."""
+        if not self.stopping:
+            self._grace = GRACE
         while not self.stopping:
             for program in self._programs:
                 if program.ended() is not None:
@@ -238,14 +245,14 @@ class Supervisor:
         self.stopping = True
         first, rest = self._programs[:1], self._programs[1:]
         for group in (rest, first):  # the others may still want to tell the broker something
-            _stop(group)
+            _stop(group, self._grace)
         kill_descendants()
 
 
-def _stop(programs: Sequence[Program]) -> None:
+def _stop(programs: Sequence[Program], grace: float) -> None:
     for program in programs:
         program.signal(signal.SIGTERM)
-    end = time.monotonic() + GRACE
+    end = time.monotonic() + grace
     while any(p.pid and p.ended() is None for p in programs) and time.monotonic() < end:
         time.sleep(0.05)
     for program in programs:

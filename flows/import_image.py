@@ -14,13 +14,13 @@ GROUP = "gantry.import_steps"
 
 
 def build(plan: imports.Plan) -> linear_flow.Flow:
-    """The graph for one import."""
+    """The graph for one import. Its atoms' names are what a resumed import is continued by."""
     flow = linear_flow.Flow("import-image")
-    flow.add(claim.Claim(), fetch.Fetch(), inspect.Inspect())
+    flow.add(claim.Claim("claim"), fetch.Fetch("fetch"), inspect.Inspect("inspect"))
     flow.add(*plugins())
-    flow.add(digest.Digest())
+    flow.add(digest.Digest("digest"))
     flow.add(unordered_flow.Flow("stores").add(*[store.Store(name) for name in plan.stores]))
-    flow.add(activate.Activate(plan.stores), tidy.Tidy())
+    flow.add(activate.Activate(plan.stores), tidy.Tidy("tidy"))
     return flow
 
 
@@ -36,7 +36,7 @@ def plugins() -> list[task.Task]:
         raise errors.Invalid(
             f"image_import_plugins: there is no plugin {unknown[0]}; there are {sorted(_known())}"
         )
-    return [_known()[name]() for name in names]
+    return [_known()[name](name) for name in names]
 
 
 @functools.cache

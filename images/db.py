@@ -4,6 +4,8 @@ No transaction stays open while bytes move (design section 7): open one, say wha
 """
 
 import contextlib
+import datetime
+import json
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +20,26 @@ _sessions: orm.sessionmaker[orm.Session] = orm.sessionmaker(expire_on_commit=Fal
 
 #: Seconds that a writer of SQLite waits for another one.
 _SQLITE_WAIT = 30
+
+
+def now() -> datetime.datetime:
+    """The time in UTC without a zone, as Glance's tables keep it."""
+    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+
+
+class Json(sa.types.TypeDecorator[Any]):
+    """A JSON value in a TEXT column, as Glance writes it on every database."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
+        """To the column: JSON, or NULL for None."""
+        return None if value is None else json.dumps(value)
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Any:
+        """From the column: the value, or None."""
+        return None if value is None else json.loads(value)
 
 
 def engine() -> sa.Engine:
@@ -58,7 +80,7 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 @contextlib.contextmanager
 def transaction() -> Iterator[orm.Session]:
     """A session that is committed when the block ends well, and rolled back when it raises."""
-    with _sessions(bind=engine()) as session, session.begin():
+    with _sessions(bind=_engine or engine()) as session, session.begin():
         yield session
 
 

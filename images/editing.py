@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from sqlalchemy import exc, orm
 
-from images import config, context, errors, models, policy, statuses
+from images import config, context, db, errors, models, policy, statuses
 
 #: Columns that a caller may set.
 _EDITABLE = (
@@ -74,7 +74,7 @@ def create(session: orm.Session, asker: context.Context, fields: dict[str, Any])
     _set_columns(image, {"protected": False, "os_hidden": False, "min_disk": 0, "min_ram": 0})
     _set_columns(image, {name: fields[name] for name in _EDITABLE if name in fields})
     _check_visibility(asker, image, image.visibility)
-    image.created_at = image.updated_at = statuses.now()
+    image.created_at = image.updated_at = db.now()
     image.location_rows, image.tag_rows, image.property_rows = [], [], {}
     _set_tags(image, fields.get("tags", []))
     for name in fields.keys() - {"id", "tags", *_EDITABLE}:
@@ -120,7 +120,7 @@ def apply(
     if any(change.operation == "add" for change in changes):
         _check_property_quota(image)
     if changes:
-        image.updated_at = statuses.now()
+        image.updated_at = db.now()
     session.flush()
 
 
@@ -150,7 +150,7 @@ def _change_property(image: models.Image, change: Change) -> None:
         raise errors.Conflict(f"Property {change.name} does not exist.")
     if change.operation == "remove":
         row = image.property_rows[change.name]
-        row.deleted, row.deleted_at = True, statuses.now()
+        row.deleted, row.deleted_at = True, db.now()
     else:
         image.set_property(change.name, change.value)
 
@@ -179,7 +179,7 @@ def add_tag(session: orm.Session, image: models.Image, tag: str) -> None:
         LimitExceeded: it would have too many.
     """
     _set_tags(image, [*image.tags, tag])
-    image.updated_at = statuses.now()
+    image.updated_at = db.now()
     session.flush()
 
 
@@ -192,7 +192,7 @@ def remove_tag(session: orm.Session, image: models.Image, tag: str) -> None:
     if tag not in image.tags:
         raise errors.NotFound(f"Image {image.id} has no tag {tag}")
     _set_tags(image, [value for value in image.tags if value != tag])
-    image.updated_at = statuses.now()
+    image.updated_at = db.now()
     session.flush()
 
 
@@ -206,7 +206,7 @@ def switch(session: orm.Session, image: models.Image, was: str, to: str) -> None
         return
     if image.status != was:
         raise errors.Forbidden(f"Image {image.id} is {image.status}; only an {was} one can be {to}")
-    statuses.move_image(session, image, to)
+    statuses.move_image(session, image.id, image.status, to)
 
 
 def _check_owner(asker: context.Context, owner: str | None) -> None:

@@ -4,6 +4,7 @@ Bytes are inspected while they stream by, so inspecting costs no extra read. The
 `Inspection`; `check()` holds it against what the image's record declares (contract section 4.6).
 """
 
+import collections
 import dataclasses
 from typing import Any, cast
 
@@ -35,50 +36,45 @@ class Inspection:
             return "iso"
         return self.formats[0] if len(self.formats) == 1 else None
 
-    def as_json(self) -> dict[str, Any]:
-        """The same as JSON values."""
-        return dataclasses.asdict(self)
-
 
 class Inspector:
     """Inspects a stream piece by piece."""
 
     def __init__(self) -> None:
-        self._piece = b""
         self._size = 0
-        self._wrapper = format_inspector.InspectWrapper(cast(Any, self))
-
-    def read(self, _size: int) -> bytes:
-        """The piece at hand; oslo's wrapper reads from here."""
-        return self._piece
+        self._pieces: collections.deque[bytes] = collections.deque()
+        source = iter(self._pieces.popleft, None)  # what oslo's wrapper takes a piece from
+        self._wrapper = format_inspector.InspectWrapper(cast(Any, source))
 
     def feed(self, piece: bytes) -> None:
         """Take in one more piece."""
-        self._piece = piece
+        self._pieces.append(piece)
         self._size += len(piece)
-        self._wrapper.read(len(piece))
+        next(self._wrapper)
 
     def finish(self) -> Inspection:
         """The verdict on all that was taken in."""
-        self._piece = b""
-        self._wrapper._finish()
-        found = sorted(self._wrapper.formats or [], key=str)
-        names = [str(one) for one in found]
-        sizes = {str(one): self._virtual_size(one) for one in found}
-        unsafe = {str(one): broken for one in found if (broken := _failures(one))}
-        verdict = Inspection(names, None, unsafe)
+        self._wrapper.close()
+        matches = self._wrapper.formats or []
+        found = dict(zip(map(str, matches), matches, strict=True))
+        if list(found) == ["raw"]:
+            return Inspection(["raw"], self._size or None, {})
+        unsafe = {name: failed for name, one in found.items() if (failed := _failures(one))}
+        verdict = Inspection(sorted(found), None, unsafe)
         if verdict.format is None:
             return verdict
-        return dataclasses.replace(verdict, virtual_size=sizes[verdict.format])
+        size = _virtual_size(found[verdict.format], self._size)
+        return dataclasses.replace(verdict, virtual_size=size)
 
-    def _virtual_size(self, found: format_inspector.FileInspector) -> int | None:
-        if found.NAME in ("raw", "gpt", "iso"):  # the guest sees the file itself
-            return self._size or None
-        try:
-            size = int(found.virtual_size)
-        except Exception:  # noqa: BLE001 - the header is a stranger's; any error means it does not say
-            return None
-        return size if 0 < size <= _MAX_SIZE else None
+
+def _virtual_size(found: format_inspector.FileInspector, length: int) -> int | None:
+    if found.NAME in ("gpt", "iso"):  # the guest sees the file itself
+        return length
+    try:
+        size = int(found.virtual_size)
+    except Exception:  # noqa: BLE001 - the header is a stranger's; any error means it does not say
+        return None
+    return size if 0 < size <= _MAX_SIZE else None
 
 
 def _failures(found: format_inspector.FileInspector) -> dict[str, str]:

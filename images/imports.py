@@ -7,6 +7,7 @@ a worker is fenced: it counts only while the worker still holds the task's lease
 import dataclasses
 import datetime
 import logging
+import time
 import uuid
 from typing import Any
 
@@ -17,7 +18,6 @@ from images import (
     config,
     context,
     db,
-    digests,
     errors,
     leases,
     methods,
@@ -58,11 +58,6 @@ class Plan:
     must_succeed: bool
     disk_format: str | None
     container_format: str | None
-
-    @property
-    def task_id(self) -> str:
-        """The task that this plan is of."""
-        return self.lease.task_id
 
 
 def parse(body: Any, header_store: str | None) -> Request:
@@ -123,7 +118,7 @@ def start(
     for column in ("container_format", "disk_format"):
         if getattr(image, column) is None:
             raise errors.Conflict(f"'{column}' needs to be set before import")
-    statuses.move_image(session, image, "importing")
+    statuses.move_image(session, image.id, image.status, "importing")
     task = models.Task(
         id=str(uuid.uuid4()),  # now rather than at the flush: the lock below names it
         type="api_image_import",
@@ -138,13 +133,23 @@ def start(
         input={"image_id": image.id, "import_req": request.body, "backend": backends}
     )
     task.run = models.TaskRun(
-        queue=method.queue, roles=list(ctx.roles), expires=leases.clock(), attempt=0
+        queue=method.queue, roles=list(ctx.roles), expires=time.time(), attempt=0
     )
     session.add(task)
-    image.set_property(LOCK, task.id)
-    image.set_property(IMPORTING_TO, _listed(request.stores))
-    image.set_property(FAILED, "")
+    _mark(session, image, {LOCK: task.id, IMPORTING_TO: _listed(request.stores), FAILED: ""})
     return task
+
+
+def _mark(session: orm.Session, image: models.Image, marks: dict[str, str]) -> None:
+    """Set properties of ours: in one statement, but for those that an earlier import has left."""
+    new = []
+    for name, value in marks.items():
+        if name in image.property_rows:
+            image.set_property(name, value)
+        else:
+            new.append({"image_id": image.id, "name": name, "value": value})
+    if new:
+        session.execute(sa.insert(models.ImageProperty), new)
 
 
 def of_image(session: orm.Session, ctx: context.Context, image_id: str) -> list[models.Task]:
@@ -152,7 +157,7 @@ def of_image(session: orm.Session, ctx: context.Context, image_id: str) -> list[
     query = (
         sa.select(models.Task)
         .where(models.Task.image_id == image_id, models.Task.deleted.is_(False))
-        .where(sa.or_(models.Task.expires_at.is_(None), models.Task.expires_at > statuses.now()))
+        .where(sa.or_(models.Task.expires_at.is_(None), models.Task.expires_at > db.now()))
         .options(orm.joinedload(models.Task.info), orm.joinedload(models.Task.run))
         .order_by(models.Task.created_at.desc(), models.Task.id)
     )
@@ -193,14 +198,14 @@ def begin(task_id: str, worker: str) -> Plan | None:
 def activate(
     plan: Plan,
     staged: dict[str, Any],
-    digest: digests.Digest,
+    digest: dict[str, str],
     locations: dict[str, tuple[str, dict[str, str]]],
     failed: list[str],
 ) -> None:
     """End an import well: image `active`, locations written, lock gone, task `success`, in one transaction.
 
-    `staged` says size, virtual_size, disk_format and container_format of what was stored; `locations`
-    holds each store's URI and metadata.
+    `staged` says size, virtual_size, disk_format and container_format of what was stored, `digest` its
+    checksum, os_hash_algo and os_hash_value; `locations` holds each store's URI and metadata.
 
     Raises:
         Stopped: the image was deleted, or another worker holds the task; nothing is changed.
@@ -209,8 +214,8 @@ def activate(
         name: staged[name] for name in ("size", "virtual_size", "disk_format", "container_format")
     }
     with db.transaction() as session:
-        moved = statuses.try_move_image(
-            session, plan.image_id, "importing", "active", **columns, **digest.columns()
+        moved = statuses.move_image(
+            session, plan.image_id, "importing", "active", lost_ok=True, **columns, **digest
         )
         if not moved:
             raise errors.Stopped("The image was deleted while it was imported")
@@ -235,10 +240,12 @@ def fail(plan: Plan, cause: str) -> None:
     try:
         with db.transaction() as session:
             _end(session, plan, "failure", cause)
-            if statuses.try_move_image(session, plan.image_id, "importing", "queued"):
+            if statuses.move_image(session, plan.image_id, "importing", "queued", lost_ok=True):
                 _unlock(session, plan, plan.stores if stores.multi() else [])
     except errors.Stopped:
-        LOG.warning("Task %s is in another worker's hands; its record is left alone", plan.task_id)
+        LOG.warning(
+            "Task %s is in another worker's hands; its record is left alone", plan.lease.task_id
+        )
 
 
 def is_wanted(plan: Plan) -> bool:
@@ -269,11 +276,11 @@ def _end(
     result: dict[str, str] | None = None,
 ) -> None:
     leases.release(session, plan.lease)
-    ends = statuses.now() + datetime.timedelta(hours=config.CONF.task.task_time_to_live)
-    statuses.move_task(session, plan.task_id, "processing", status, expires_at=ends)
+    ends = db.now() + datetime.timedelta(hours=config.CONF.task.task_time_to_live)
+    statuses.move_task(session, plan.lease.task_id, "processing", status, expires_at=ends)
     session.execute(
         sa.update(models.TaskInfo)
-        .where(models.TaskInfo.task_id == plan.task_id)
+        .where(models.TaskInfo.task_id == plan.lease.task_id)
         .values(message=message, result=result)
     )
 
@@ -282,7 +289,7 @@ def _unlock(session: orm.Session, plan: Plan, failed: list[str]) -> None:
     rows = models.ImageProperty
     mine = rows.image_id == plan.image_id
     session.execute(
-        sa.delete(rows).where(mine, rows.name == LOCK, rows.value == plan.task_id),
+        sa.delete(rows).where(mine, rows.name == LOCK, rows.value == plan.lease.task_id),
         execution_options={"synchronize_session": False},
     )
     lists = sa.case((rows.name == FAILED, _listed(failed)), else_="")

@@ -11,7 +11,7 @@ import time
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from images import config, db, errors, models, statuses
+from images import config, db, errors, models
 
 #: Tasks that one sweep rings for; the rest waits for the next one.
 _SWEEP_AT_MOST = 200
@@ -44,11 +44,6 @@ class Progress:
         )
 
 
-def clock() -> float:
-    """Now, in seconds since 1970."""
-    return time.time()
-
-
 def take(session: orm.Session, task_id: str, worker: str) -> Lease | None:
     """Take the lease if nobody holds it; of several that try, one gets it."""
     runs, tasks = models.TaskRun, models.Task
@@ -56,8 +51,12 @@ def take(session: orm.Session, task_id: str, worker: str) -> Lease | None:
     taken = session.execute(
         sa.update(runs)
         .where(runs.task_id == task_id, live)
-        .where(sa.or_(runs.worker.is_(None), runs.expires < clock()))
-        .values(worker=worker, attempt=runs.attempt + 1, expires=_end())
+        .where(sa.or_(runs.worker.is_(None), runs.expires < time.time()))
+        .values(
+            worker=worker,
+            attempt=runs.attempt + 1,
+            expires=time.time() + config.CONF.gantry.lease_seconds,
+        )
         .values(step=None, bytes_done=0, bytes_total=None),
         execution_options={"synchronize_session": False},
     )
@@ -69,7 +68,7 @@ def take(session: orm.Session, task_id: str, worker: str) -> Lease | None:
 
 def renew(lease: Lease, progress: Progress | None) -> bool:
     """Hold a lease for longer and write down how far it has come; False where it is lost."""
-    values: dict[str, object] = {"expires": _end()}
+    values: dict[str, object] = {"expires": time.time() + config.CONF.gantry.lease_seconds}
     with db.transaction() as session:
         if progress is None:
             return _touch(session, lease, values)
@@ -83,7 +82,7 @@ def renew(lease: Lease, progress: Progress | None) -> bool:
         info = sa.update(models.TaskInfo).where(models.TaskInfo.task_id == lease.task_id)
         session.execute(info.values(message=str(progress)))
         task = sa.update(models.Task).where(models.Task.id == lease.task_id)
-        session.execute(task.values(updated_at=statuses.now()))
+        session.execute(task.values(updated_at=db.now()))
         return True
 
 
@@ -93,7 +92,7 @@ def release(session: orm.Session, lease: Lease) -> None:
     Raises:
         Stopped: it was lost already.
     """
-    if not _touch(session, lease, {"worker": None, "expires": clock()}):
+    if not _touch(session, lease, {"worker": None, "expires": time.time()}):
         raise errors.Stopped("Another worker has taken this task over")
 
 
@@ -104,7 +103,7 @@ def overdue() -> list[tuple[str, str]]:
     the job must be lost. They are marked as rung: the next sweep leaves them alone for a while.
     """
     runs, tasks = models.TaskRun, models.Task
-    now, patience = clock(), config.CONF.gantry.sweep_seconds
+    now, patience = time.time(), config.CONF.gantry.sweep_seconds
     pending = sa.and_(tasks.status == "pending", runs.worker.is_(None))
     query = (
         sa.select(runs.task_id, runs.queue)
@@ -123,10 +122,6 @@ def overdue() -> list[tuple[str, str]]:
         rung = sa.update(runs).where(runs.task_id.in_([one for one, _ in found]))
         session.execute(rung.where(runs.worker.is_(None)).values(expires=now))
         return found
-
-
-def _end() -> float:
-    return clock() + float(config.CONF.gantry.lease_seconds)
 
 
 def _touch(session: orm.Session, lease: Lease, values: dict[str, object]) -> bool:

@@ -5,7 +5,6 @@ that it does not know, and what only we need stands in tables of our own (design
 """
 
 import datetime
-import json
 import uuid
 from typing import Any
 
@@ -13,25 +12,11 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.orm import Mapped, mapped_column
 
-_UTC_NOW = lambda: datetime.datetime.now(datetime.UTC).replace(tzinfo=None)  # noqa: E731
+from images import db
+
 _ID = sa.String(36)
 #: SQLite's INTEGER already holds 64 bits, and only that name makes a primary key count by itself.
 _Bytes = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-
-
-class Json(sa.types.TypeDecorator[Any]):
-    """A JSON value in a TEXT column, as Glance writes it on every database."""
-
-    impl = sa.Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
-        """To the column: compact JSON, or NULL for None."""
-        return None if value is None else json.dumps(value)
-
-    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Any:
-        """From the column: the value, or None."""
-        return None if value is None else json.loads(value)
 
 
 class Base(orm.DeclarativeBase):
@@ -43,10 +28,8 @@ class Base(orm.DeclarativeBase):
 class Stamped:
     """The columns that each of Glance's tables carries; a deleted row stays until it is purged."""
 
-    created_at: Mapped[datetime.datetime] = mapped_column(default=_UTC_NOW)
-    updated_at: Mapped[datetime.datetime | None] = mapped_column(
-        default=_UTC_NOW, onupdate=_UTC_NOW
-    )
+    created_at: Mapped[datetime.datetime] = mapped_column(default=db.now)
+    updated_at: Mapped[datetime.datetime | None] = mapped_column(default=db.now, onupdate=db.now)
     deleted_at: Mapped[datetime.datetime | None]
     deleted: Mapped[bool] = mapped_column(default=False)
 
@@ -175,7 +158,7 @@ class ImageLocation(Stamped, Base):
     image_id: Mapped[str] = mapped_column(_ID, sa.ForeignKey("images.id"))
     value: Mapped[str] = mapped_column(sa.Text)
     #: `{"store": <id>}` where several stores are configured.
-    meta_data: Mapped[Any] = mapped_column(Json, default=dict, nullable=True)
+    meta_data: Mapped[Any] = mapped_column(db.Json, default=dict, nullable=True)
     #: active, or pending_delete until the bytes are gone too.
     status: Mapped[str] = mapped_column(sa.String(30), default="active", server_default="active")
 
@@ -240,8 +223,8 @@ class TaskInfo(Base):
 
     task_id: Mapped[str] = mapped_column(_ID, sa.ForeignKey("tasks.id"), primary_key=True)
     #: `{"image_id": …, "import_req": <body of POST /import>, "backend": [<store>, …]}`.
-    input: Mapped[Any] = mapped_column(Json, nullable=True)
-    result: Mapped[Any] = mapped_column(Json, nullable=True)
+    input: Mapped[Any] = mapped_column(db.Json, nullable=True)
+    result: Mapped[Any] = mapped_column(db.Json, nullable=True)
     message: Mapped[str | None] = mapped_column(sa.Text)
 
 
@@ -254,7 +237,7 @@ class TaskRun(Base):
     #: The Celery queue that the job belongs into.
     queue: Mapped[str] = mapped_column(sa.String(64))
     #: Roles of the user who asked; plugins look at them.
-    roles: Mapped[Any] = mapped_column(Json, nullable=True)
+    roles: Mapped[Any] = mapped_column(db.Json, nullable=True)
     #: How often a worker has begun; it is the fencing number of the lease as well.
     attempt: Mapped[int] = mapped_column(default=0)
     #: `host:pid` of the worker that holds the lease, or NULL.

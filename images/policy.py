@@ -70,20 +70,22 @@ def reset() -> None:
     _enforcer.cache_clear()
 
 
-def is_admin(user_id: str | None, project_id: str | None, roles: tuple[str, ...]) -> bool:
-    """Whether such a caller is an administrator."""
-    credentials = {"user_id": user_id, "project_id": project_id, "roles": roles}
-    return bool(_enforcer().enforce("context_is_admin", {}, credentials))
-
-
 def allowed(
     asker: context.Context, rule: str, image: models.Image | None = None, **target: Any
 ) -> bool:
     """Whether `asker` may do what `rule` names, to `image` or to what `target` describes."""
     credentials = {"user_id": asker.user_id, "project_id": asker.project_id, "roles": asker.roles}
-    if image is not None:
-        target |= _describe(image, asker)
-    return bool(_enforcer().enforce(rule, {"project_id": asker.project_id, **target}, credentials))
+    target.setdefault("project_id", asker.project_id)
+    if image is not None:  # its columns, and its properties where they are loaded
+        loaded = vars(image)
+        for name, row in loaded.get("property_rows", {}).items():
+            target[name] = row.value
+        target |= loaded | {
+            "image_id": image.id,
+            "project_id": image.owner,
+            "member_id": None if image.owner == asker.project_id else asker.project_id,
+        }
+    return bool(_enforcer().enforce(rule, target, credentials))
 
 
 def enforce(
@@ -115,17 +117,3 @@ def sift(asker: context.Context, images: list[models.Image]) -> list[models.Imag
         if known[key]:
             kept.append(image)
     return kept
-
-
-def _describe(image: models.Image, asker: context.Context) -> dict[str, Any]:
-    """What a rule may compare with: the columns, and the custom properties where they are loaded."""
-    loaded = vars(image)
-    columns = {name: value for name, value in loaded.items() if not name.startswith("_")}
-    rows = columns.pop("property_rows", {})
-    return {
-        **{name: row.value for name, row in rows.items() if not row.deleted},
-        **columns,
-        "image_id": image.id,
-        "project_id": image.owner,
-        "member_id": None if image.owner == asker.project_id else asker.project_id,
-    }

@@ -23,7 +23,9 @@ def delete(ctx: context.Context, image_id: str) -> None:
         if image.protected:
             raise errors.Forbidden(f"Image {image_id} is protected and cannot be deleted.")
         had_staged = image.status in statuses.BUSY
-        statuses.move_image(session, image, "deleted", deleted=True, deleted_at=statuses.now())
+        statuses.move_image(
+            session, image_id, image.status, "deleted", deleted=True, deleted_at=db.now()
+        )
         _delete_parts(session, image_id)
         doomed = [(row.id, row.value, row.meta_data) for row in image.location_rows]
     if had_staged:
@@ -33,7 +35,7 @@ def delete(ctx: context.Context, image_id: str) -> None:
 
 
 def _delete_parts(session: orm.Session, image_id: str) -> None:
-    gone = {"deleted": True, "deleted_at": statuses.now()}
+    gone = {"deleted": True, "deleted_at": db.now()}
     for table in (models.ImageProperty, models.ImageTag, models.ImageMember):
         doomed = sa.update(table).where(table.image_id == image_id, table.deleted.is_(False))
         session.execute(doomed.values(gone), execution_options={"synchronize_session": False})
@@ -57,6 +59,6 @@ def delete_data(row_id: int, url: str, metadata: dict[str, str] | None) -> None:
     row = sa.update(models.ImageLocation).where(models.ImageLocation.id == row_id)
     with db.transaction() as session:
         session.execute(
-            row.values(status="deleted", deleted=True, deleted_at=statuses.now()),
+            row.values(status="deleted", deleted=True, deleted_at=db.now()),
             execution_options={"synchronize_session": False},
         )

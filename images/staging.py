@@ -5,20 +5,23 @@ while it was written), `<id>.part` (a file that is still being written) and `<id
 outcome of a conversion). Whoever writes, writes beside and renames, so that a name means a whole file.
 """
 
-import contextlib
 import dataclasses
 import errno
 import json
+import operator
 import os
 import pathlib
 import urllib.parse
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import BinaryIO, Protocol
 
 from images import config, digests, errors, formats
 
 #: The reserved store whose directory is the staging area where several stores are configured.
 RESERVED_STORE = "os_glance_staging_store"
+
+#: What tells one file from another, and from itself after a change.
+_identity = operator.attrgetter("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
 
 
 class Source(Protocol):
@@ -34,169 +37,146 @@ class Facts:
 
     path: str
     size: int
-    #: Inode, modification and change time: a digest counts only for the very file it was made of.
-    identity: tuple[int, int, int]
+    #: What `_identity` says: a digest counts only for the very file it was made of.
+    identity: tuple[int, ...]
     inspection: formats.Inspection
-    #: None where the file is going to be converted, which makes a digest of it worthless.
-    digest: digests.Digest | None
+    #: The record's three columns; None where the file will be converted, and its digest worthless.
+    digest: dict[str, str] | None
 
 
-def directory() -> pathlib.Path:
-    """The staging directory.
+def path(image_id: str = "", suffix: str = "") -> pathlib.Path:
+    """Where an image's staged bytes (or what `suffix` names beside them) are or will be.
+
+    Without an image it is the directory, which is made if it is not there.
 
     Raises:
-        Unavailable: it is not there and cannot be made.
+        Unavailable: the directory cannot be made.
     """
     if config.CONF.enabled_backends:
-        path = pathlib.Path(config.CONF[RESERVED_STORE].filesystem_store_datadir)
+        directory = pathlib.Path(config.CONF[RESERVED_STORE].filesystem_store_datadir)
     else:
-        path = pathlib.Path(urllib.parse.urlsplit(config.CONF.node_staging_uri).path)
-    with _translated():
-        path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def path(image_id: str, suffix: str = "") -> pathlib.Path:
-    """Where an image's staged bytes (or what `suffix` names beside them) are or will be."""
-    return directory() / f"{image_id}{suffix}"
+        directory = pathlib.Path(urllib.parse.urlsplit(config.CONF.node_staging_uri).path)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _translated(error) from error
+    return directory / f"{image_id}{suffix}"
 
 
 def is_stored_as_it_is(disk_format: str | None) -> bool:
-    """Whether an import stores a file of this format unconverted, so that a digest of it is worth while."""
+    """Whether an import stores a file of this format unconverted: then a digest of it is worth while."""
     if "image_conversion" not in config.CONF.image_import_opts.image_import_plugins:
         return True
     return disk_format in (config.CONF.image_conversion.output_format, "iso")
 
 
 def receive(
-    image_id: str, source: Source, *, digest: bool, on_bytes: Callable[[int], None] | None = None
+    image_id: str,
+    source: Source,
+    *,
+    digest: bool,
+    size: int | None = None,
+    on_bytes: Callable[[int], object] | None = None,
 ) -> Facts:
     """Write a stream into staging in one pass: store, inspect and (if `digest`) digest each piece.
 
-    `on_bytes` is told how many bytes have arrived; what it raises ends the reception. Nothing is left
-    behind where this raises.
+    `size` is what the stream must come to, where that is known. `on_bytes` is told how many bytes have
+    arrived; what it raises ends the reception. Nothing is left behind where this raises.
 
     Raises:
-        Gone: the image was deleted while its bytes arrived.
+        SizeMismatch: more or fewer bytes than `size` arrived.
         LimitExceeded: the stream is longer than `image_size_cap`.
+        Gone: the image was deleted while its bytes arrived.
         StorageFull, Unavailable: the staging directory cannot take it.
     """
     part = path(image_id, ".part")
-    inspector = formats.Inspector()
     try:
-        with _translated(), part.open("wb", buffering=0) as file, _hasher(digest=digest) as hasher:
-            for piece, total in _pieces(source):
-                _write(file.fileno(), piece)
-                inspector.feed(piece)
-                if hasher:
-                    hasher.update(piece)
-                if on_bytes:
-                    on_bytes(total)
-            made = hasher.finish() if hasher else None
-        final = path(image_id)
-        try:
-            part.rename(final)
-        except FileNotFoundError as error:  # a delete has emptied the staging area meanwhile
-            raise errors.Gone(f"Image {image_id} was deleted while its data arrived") from error
-        return _remember(final, inspector.finish(), made)
-    except BaseException:
+        with part.open("wb") as file:
+            seen = _read(source, digest=digest, sink=file, on_bytes=on_bytes)
+        if size not in (None, total := part.stat().st_size):
+            raise errors.SizeMismatch(f"The request promised {size} bytes, but {total} arrived")
+        final = part.with_suffix("")
+        part.rename(final)
+        return _remember(final, *seen)
+    except FileNotFoundError as error:  # a delete has emptied the staging area meanwhile
+        raise errors.Gone(f"Image {image_id} was deleted while its data arrived") from error
+    except OSError as error:
+        raise _translated(error) from error
+    finally:
         part.unlink(missing_ok=True)
-        raise
-
-
-def _pieces(source: Source) -> Iterator[tuple[bytes, int]]:
-    total, cap = 0, config.CONF.image_size_cap
-    while piece := source.read(digests.PIECE):
-        total += len(piece)
-        if total > cap:
-            raise errors.LimitExceeded(f"The image is larger than image_size_cap, {cap} bytes")
-        yield piece, total
-
-
-def _write(descriptor: int, piece: bytes) -> None:
-    view = memoryview(piece)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _hasher(*, digest: bool) -> contextlib.AbstractContextManager[digests.Hasher | None]:
-    if not digest:
-        return contextlib.nullcontext()
-    return digests.Hasher(config.CONF.hashing_algorithm)
 
 
 def inspect(
-    file: pathlib.Path, *, digest: bool, on_bytes: Callable[[int], None] | None = None
+    file: pathlib.Path, *, digest: bool, on_bytes: Callable[[int], object] | None = None
 ) -> Facts:
     """Read a file that is in staging already and find out about it what `receive` finds out.
 
     Raises:
         Unavailable: it cannot be read.
     """
-    inspector, total = formats.Inspector(), 0
-    with _translated(), file.open("rb", buffering=0) as source, _hasher(digest=digest) as hasher:
-        while piece := source.read(digests.PIECE):
-            total += len(piece)
-            inspector.feed(piece)
-            if hasher:
-                hasher.update(piece)
-            if on_bytes:
-                on_bytes(total)
-        made = hasher.finish() if hasher else None
-    return _remember(file, inspector.finish(), made)
+    try:
+        with file.open("rb", buffering=0) as source:
+            return _remember(file, *_read(source, digest=digest, on_bytes=on_bytes))
+    except OSError as error:
+        raise _translated(error) from error
+
+
+def _read(
+    source: Source,
+    *,
+    digest: bool,
+    sink: BinaryIO | None = None,
+    on_bytes: Callable[[int], object] | None = None,
+) -> tuple[formats.Inspection, dict[str, str] | None]:
+    """The one pass over a stream."""
+    inspector, total, cap = formats.Inspector(), 0, config.CONF.image_size_cap
+    hasher = digests.Hasher(config.CONF.hashing_algorithm) if digest else None
+    while piece := source.read(digests.PIECE):
+        total += len(piece)
+        if total > cap:
+            raise errors.LimitExceeded(f"The image is larger than image_size_cap, {cap} bytes")
+        if hasher:
+            hasher.update(piece)
+        if sink:
+            sink.write(piece)
+        inspector.feed(piece)
+        if on_bytes:
+            on_bytes(total)
+    return inspector.finish(), hasher.finish() if hasher else None
 
 
 def facts(file: pathlib.Path) -> Facts | None:
     """What was found out about this very file; None where it was changed since, or never inspected."""
     try:
-        kept = json.loads(_facts_file(file).read_text())
-        if kept["identity"] != list(_identity(file)) or kept["size"] != file.stat().st_size:
-            return None
-        digest = digests.Digest(**kept["digest"]) if kept["digest"] else None
-        found = formats.Inspection(**kept["inspection"])
-        return Facts(str(file), kept["size"], _identity(file), found, digest)
+        kept = json.loads(file.with_name(f"{file.name}.facts").read_text())
+        kept["inspection"] = formats.Inspection(**kept["inspection"])
+        known = Facts(**kept | {"identity": tuple(kept["identity"])})
+        return known if known.identity == _identity(file.stat()) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def remove(image_id: str) -> None:
     """Remove all that staging holds of an image; nothing is an error."""
-    for file in directory().glob(f"{image_id}*"):
+    for file in path().glob(f"{image_id}*"):
         file.unlink(missing_ok=True)
 
 
 def _remember(
-    file: pathlib.Path, found: formats.Inspection, digest: digests.Digest | None
+    file: pathlib.Path, found: formats.Inspection, digest: dict[str, str] | None
 ) -> Facts:
-    known = Facts(str(file), file.stat().st_size, _identity(file), found, digest)
-    content: dict[str, Any] = dataclasses.asdict(known)
-    beside = _facts_file(file)
-    temporary = beside.with_name(beside.name + ".part")
-    with _translated():
-        temporary.write_text(json.dumps(content))
-        temporary.rename(beside)
+    status = file.stat()
+    known = Facts(str(file), status.st_size, _identity(status), found, digest)
+    beside = file.with_name(f"{file.name}.facts")
+    temporary = beside.with_name(f"{beside.name}.part")
+    temporary.write_text(json.dumps(dataclasses.asdict(known)))
+    temporary.rename(beside)
     return known
 
 
-def _facts_file(file: pathlib.Path) -> pathlib.Path:
-    return file.with_name(file.name + ".facts")
-
-
-def _identity(file: pathlib.Path) -> tuple[int, int, int]:
-    status = file.stat()
-    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """Errors of the file system as errors that a stranger may read: no path in them."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise errors.StorageFull("The staging area is full") from error
-        if error.filename is None:  # not ours: the source failed, and its reader says how
-            raise
-        raise errors.Unavailable(
-            f"The staging area cannot be used: {os.strerror(error.errno or 0)}"
-        ) from error
+def _translated(error: OSError) -> Exception:
+    """An error of the file system as one that a stranger may read: no path in it."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return errors.StorageFull("The staging area is full")
+    why = os.strerror(error.errno) if error.errno else type(error).__name__
+    return errors.Unavailable(f"The staging area cannot be used: {why}")

@@ -4,13 +4,12 @@ A status is changed by compare-and-set: the UPDATE names the status that was rea
 that race, one gets `Conflict` (contract section 3.3).
 """
 
-import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from images import errors, models
+from images import db, errors, models
 
 #: (from, to) and why the move exists.
 IMAGE_MOVES = {
@@ -50,34 +49,24 @@ TASK_MOVES = {
 BUSY = ("saving", "uploading", "importing")
 
 
-def now() -> datetime.datetime:
-    """The time in UTC without a zone, as Glance's tables keep it."""
-    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+def move_image(
+    session: orm.Session, image_id: str, was: str, to: str, *, lost_ok: bool = False, **values: Any
+) -> bool:
+    """Change an image's status from `was` to `to`, and the columns in `values` with it.
 
-
-def move_image(session: orm.Session, image: models.Image, to: str, **values: Any) -> None:
-    """Change the status of `image` to `to`, and the columns in `values` with it.
+    False where the image is no longer in status `was`, if the caller can live with that (`lost_ok`).
 
     Raises:
         Conflict: the move is not legal, or somebody else has moved the image since it was read.
-    """
-    if not try_move_image(session, image.id, image.status, to, **values):
-        raise errors.Conflict(f"Image {image.id} is no longer {image.status}: it changed meanwhile")
-    for column, value in (values | {"status": to}).items():
-        orm.attributes.set_committed_value(image, column, value)
-
-
-def try_move_image(session: orm.Session, image_id: str, was: str, to: str, **values: Any) -> bool:
-    """The same by id; False where the image is no longer in status `was`.
-
-    Raises:
-        Conflict: the move is not legal.
     """
     if (was, to) not in IMAGE_MOVES:
         raise errors.Conflict(f"Image status transition from {was} to {to} is not allowed")
     if to == "queued":  # what was counted of the lost bytes no longer describes anything
         values |= {"size": None, "virtual_size": None}
-    return keep_image(session, image_id, was, status=to, **values)
+    moved = keep_image(session, image_id, was, status=to, **values)
+    if not moved and not lost_ok:
+        raise errors.Conflict(f"Image {image_id} is no longer {was}: it was changed meanwhile")
+    return moved
 
 
 def keep_image(session: orm.Session, image_id: str, still: str, **values: Any) -> bool:
@@ -86,7 +75,8 @@ def keep_image(session: orm.Session, image_id: str, still: str, **values: Any) -
         models.Image.id == image_id, models.Image.status == still, models.Image.deleted.is_(False)
     )
     kept = session.execute(
-        update.values(updated_at=now(), **values), execution_options={"synchronize_session": False}
+        update.values(updated_at=db.now(), **values),
+        execution_options={"synchronize_session": False},
     )
     return bool(kept.rowcount == 1)  # type: ignore[attr-defined]
 
@@ -97,7 +87,7 @@ def move_task(session: orm.Session, task_id: str, was: str, to: str, **values: A
         raise errors.Conflict(f"Task status transition from {was} to {to} is not allowed")
     update = sa.update(models.Task).where(models.Task.id == task_id, models.Task.status == was)
     moved = session.execute(
-        update.values(status=to, updated_at=now(), **values),
+        update.values(status=to, updated_at=db.now(), **values),
         execution_options={"synchronize_session": False},
     )
     return bool(moved.rowcount == 1)  # type: ignore[attr-defined]

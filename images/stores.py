@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import glance_store
+from glance_store import driver as store_driver
 from glance_store import exceptions as store_errors
 from glance_store import location as store_location
 from glance_store import multi_backend
@@ -72,6 +73,8 @@ def register_options(conf: cfg.ConfigOpts) -> None:
     if bad:
         raise errors.Invalid(f"enabled_backends: names beginning with os_glance_ are taken: {bad}")
     multi_backend.register_store_opts(conf, reserved_stores=dict(_RESERVED))
+    for name in _public(conf):  # glance_store does it only when it makes the driver
+        conf.register_opts(store_driver.Store.MULTI_BACKEND_OPTIONS, group=name)
     if conf.glance_store.default_backend not in _public(conf):
         raise errors.Invalid("[glance_store] default_backend must name one of enabled_backends")
     _check_directories(conf)

@@ -23,7 +23,7 @@ def give_back_uploads() -> int:
     `[gantry] upload_patience_seconds`.
     """
     patience = config.CONF.gantry.upload_patience_seconds
-    silent = statuses.now() - datetime.timedelta(seconds=patience)
+    silent = db.now() - datetime.timedelta(seconds=patience)
     image = models.Image
     receiving = sa.or_(
         image.status == "saving", sa.and_(image.status == "uploading", image.size.is_(None))
@@ -36,7 +36,7 @@ def give_back_uploads() -> int:
     dead = [(one, was) for one, was in found if _age(one) > patience]
     for image_id, was in dead:
         with db.transaction() as session:
-            statuses.try_move_image(session, image_id, was, "queued")
+            statuses.move_image(session, image_id, was, "queued", lost_ok=True)
         staging.remove(image_id)
     return len(dead)
 
@@ -44,7 +44,7 @@ def give_back_uploads() -> int:
 def empty_staging() -> int:
     """Remove staged files that no upload and no import is waiting for; how many there were."""
     names: dict[str, list[pathlib.Path]] = {}
-    for file in staging.directory().iterdir():
+    for file in staging.path().iterdir():
         names.setdefault(file.name.partition(".")[0], []).append(file)
     image = models.Image
     query = sa.select(image.id).where(
@@ -79,7 +79,7 @@ def finish_deletions() -> int:
 def _age(image_id: str) -> float:
     """Seconds since the newest of an image's staged files was written to; endless where there is none."""
     newest = 0.0
-    for file in staging.directory().glob(f"{image_id}*"):
+    for file in staging.path().glob(f"{image_id}*"):
         try:
             newest = max(newest, file.stat().st_mtime)
         except FileNotFoundError:  # renamed or removed just now

@@ -4,14 +4,12 @@ Two short transactions stand around the bytes, none stays open while they move. 
 image goes back to `queued` and nothing is left of what had arrived.
 """
 
-import contextlib
-from collections.abc import Iterator
+from typing import Any
 
 from images import (
     catalog,
     context,
     db,
-    digests,
     errors,
     formats,
     models,
@@ -35,14 +33,16 @@ def stage(
     image = _begin(ctx, image_id, "modify_image", "uploading")
     digest = staging.is_stored_as_it_is(image.disk_format)
     try:
-        with _given_back(image, "uploading"):
-            facts = staging.receive(image.id, body, digest=digest)
-            _check_size(facts.size, size_hint)
-            with db.transaction() as session:
-                if not statuses.keep_image(session, image.id, "uploading", size=facts.size):
-                    raise errors.Gone
+        facts = staging.receive(image_id, body, digest=digest, size=size_hint)
+        with db.transaction() as session:
+            if not statuses.keep_image(session, image_id, "uploading", size=facts.size):
+                raise errors.Gone
     except errors.Gone as error:
-        raise errors.NotFound(f"Image {image.id} was deleted while it was staged") from error
+        staging.remove(image_id)
+        raise errors.NotFound(f"Image {image_id} was deleted while it was staged") from error
+    except BaseException:
+        _give_back(image_id, "uploading")
+        raise
 
 
 def upload(
@@ -65,14 +65,20 @@ def upload(
     """
     store_id = _chosen(store)
     image = _begin(ctx, image_id, "upload_image", "saving")
-    with _given_back(image, "saving"):
-        facts = staging.receive(image.id, body, digest=True)
-        _check_size(facts.size, size_hint)
+    try:
+        facts = staging.receive(image_id, body, digest=True, size=size_hint)
         virtual = formats.check(facts.inspection, image.disk_format, image.container_format)
-        url, metadata = stores.add(store_id, image.id, staging.path(image.id))
-        with _removed_on_error(url, metadata):
-            _activate(image, facts, virtual, models.ImageLocation(value=url, meta_data=metadata))
-    staging.remove(image.id)
+        columns = (facts.digest or {}) | {"size": facts.size, "virtual_size": virtual}
+        url, metadata = stores.add(store_id, image_id, staging.path(image_id))
+        try:
+            _activate(image_id, columns, models.ImageLocation(value=url, meta_data=metadata))
+        except BaseException:
+            stores.delete(url, metadata)
+            raise
+    except BaseException:
+        _give_back(image_id, "saving")
+        raise
+    staging.remove(image_id)
 
 
 def _begin(ctx: context.Context, image_id: str, rule: str, status: str) -> models.Image:
@@ -83,8 +89,8 @@ def _begin(ctx: context.Context, image_id: str, rule: str, status: str) -> model
             raise errors.Conflict(f"Image {image_id} is {image.status}; data go to a queued image")
         if status == "saving":
             _check_formats(image)
-        statuses.move_image(session, image, status)
-    return image
+        statuses.move_image(session, image_id, "queued", status)
+        return image
 
 
 def _check_formats(image: models.Image) -> None:
@@ -101,45 +107,16 @@ def _chosen(store: str | None) -> str:
     return store
 
 
-def _check_size(size: int, size_hint: int | None) -> None:
-    if size_hint is not None and size != size_hint:
-        raise errors.SizeMismatch(f"The request promised {size_hint} bytes, but {size} arrived")
-
-
-def _activate(
-    image: models.Image, facts: staging.Facts, virtual: int | None, location: models.ImageLocation
-) -> None:
-    columns = (facts.digest or _no_digest()).columns()
+def _activate(image_id: str, columns: dict[str, Any], location: models.ImageLocation) -> None:
     with db.transaction() as session:
-        moved = statuses.try_move_image(
-            session, image.id, "saving", "active", size=facts.size, virtual_size=virtual, **columns
-        )
-        if not moved:
-            raise errors.Gone(f"Image {image.id} was deleted while it was uploaded")
-        location.image_id = image.id
+        if not statuses.move_image(session, image_id, "saving", "active", lost_ok=True, **columns):
+            raise errors.Gone(f"Image {image_id} was deleted while it was uploaded")
+        location.image_id = image_id
         session.add(location)
 
 
-def _no_digest() -> digests.Digest:
-    raise errors.Unavailable("The digest of the data is missing")  # receive(digest=True) made one
-
-
-@contextlib.contextmanager
-def _given_back(image: models.Image, status: str) -> Iterator[None]:
-    """Undo the begin where the block fails: status back to `queued`, staging empty."""
-    try:
-        yield
-    except BaseException:
-        staging.remove(image.id)
-        with db.transaction() as session:
-            statuses.try_move_image(session, image.id, status, "queued")
-        raise
-
-
-@contextlib.contextmanager
-def _removed_on_error(url: str, metadata: dict[str, str]) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        stores.delete(url, metadata)
-        raise
+def _give_back(image_id: str, status: str) -> None:
+    """Undo the begin: staging empty, status back to `queued` unless the image was deleted."""
+    staging.remove(image_id)
+    with db.transaction() as session:
+        statuses.move_image(session, image_id, status, "queued", lost_ok=True)

@@ -94,10 +94,13 @@ class Service:
     def kill(self, name: str) -> None:
         """kill -9 of every process that `name` stands for, children first seen included."""
         family = self.family(name)
+        process = self.processes.pop(name)
+        with contextlib.suppress(ProcessLookupError):  # what is left of one that died by itself
+            os.killpg(process.pid, signal.SIGKILL)
         for one in family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
-        self.processes.pop(name).wait(PATIENCE)
+        process.wait(PATIENCE)
         psutil.wait_procs(family, PATIENCE)
 
     def stop(self, name: str) -> None:
@@ -116,9 +119,12 @@ class Service:
             self.kill(name)
 
     def family(self, name: str) -> list[psutil.Process]:
-        """A process and its descendants."""
-        top = psutil.Process(self.processes[name].pid)
-        return [top, *top.children(recursive=True)]
+        """A process and its descendants; none where it has died."""
+        try:
+            top = psutil.Process(self.processes[name].pid)
+            return [top, *top.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
 
     def log(self, name: str) -> bytes:
         """What a process has said so far."""

@@ -66,4 +66,4 @@ class Heartbeat:
                 if not imports.is_wanted(self.plan):
                     self._cancelled.set()
             except sqlalchemy.exc.SQLAlchemyError as error:
-                LOG.warning("Task %s: a heartbeat was missed: %s", self.plan.task_id, error)
+                LOG.warning("Task %s: a heartbeat was missed: %s", self.plan.lease.task_id, error)

@@ -1,19 +1,42 @@
 """The jobs: what a worker does when the bell rings."""
 
+import logging
 import os
 import socket
 
-from images import errors, leases, queue, upkeep
-from workers import engine
+from taskflow import engines
+from taskflow import exceptions as flow_errors
+
+from flows import import_image
+from images import errors, imports, leases, queue, upkeep
+from workers import heartbeat
+
+LOG = logging.getLogger(__name__)
 
 
 @queue.app.task(name=queue.RUN_IMPORT, throws=(errors.GantryError,))
 def run_import(task_id: str) -> str:
-    """Run an import if it waits for somebody; says how it went, which is what Flower shows.
+    """Run a task's flow if it waits for somebody; how that ended, which is what Flower shows.
 
     A job that arrives twice does nothing the second time.
+
+    Raises:
+        ImportFailed: the import failed; its record says so already.
     """
-    return engine.run(task_id, f"{socket.gethostname()}:{os.getpid()}")
+    plan = imports.begin(task_id, f"{socket.gethostname()}:{os.getpid()}")
+    if plan is None:
+        return "nothing to do"
+    LOG.info("Import %s of image %s, attempt %s", task_id, plan.image_id, plan.lease.attempt)
+    with heartbeat.Heartbeat(plan) as watch:
+        engine = engines.load(import_image.build(plan), engine="serial")
+        engine.storage.inject({"watch": watch}, transient=True)
+        try:
+            engine.run()
+        except errors.GantryError as error:
+            raise errors.ImportFailed(str(error)) from None
+        except flow_errors.WrappedFailure as several:
+            raise errors.ImportFailed(next(iter(several)).exception_str) from None
+    return "active"
 
 
 @queue.app.task(name=queue.SWEEP)

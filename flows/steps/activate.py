@@ -5,7 +5,7 @@ from typing import Any
 from taskflow import task
 
 from flows import watch as watching
-from images import digests, errors, imports
+from images import errors, imports
 
 
 class Activate(task.Task):
@@ -33,4 +33,4 @@ class Activate(task.Task):
         if not locations:
             raise errors.ImportFailed("None of the stores could take the data")
         failed = [name for name, place in found.items() if not place]
-        imports.activate(watch.plan, staged, digests.Digest(**digest), locations, failed)
+        imports.activate(watch.plan, staged, digest, locations, failed)

@@ -15,9 +15,6 @@ LOG = logging.getLogger(__name__)
 class Claim(task.Task):
     """The first step, so the last to be reverted: the record goes back to `queued`, staging is emptied."""
 
-    def __init__(self) -> None:
-        super().__init__("claim")
-
     def execute(self, watch: watching.Watch) -> None:
         """Refuse a task that keeps killing its workers.
 

@@ -14,9 +14,6 @@ class Digest(task.Task):
 
     default_provides = "digest"
 
-    def __init__(self) -> None:
-        super().__init__("digest")
-
     def execute(self, watch: watching.Watch, staged: dict[str, Any]) -> dict[str, Any]:
         """Use the digest that was made while the bytes arrived, if it is of this very file; else read it.
 
@@ -34,4 +31,4 @@ class Digest(task.Task):
             formats.check(facts.inspection, staged["disk_format"], staged["container_format"])
         if facts.digest is None:
             raise errors.ImportFailed("The digest of the data is missing")
-        return facts.digest.columns()
+        return facts.digest

@@ -13,9 +13,6 @@ class Fetch(task.Task):
 
     default_provides = "staged"
 
-    def __init__(self) -> None:
-        super().__init__("fetch")
-
     def execute(self, watch: watching.Watch) -> dict[str, Any]:
         """Fetch; a second run finds, or fetches, the same bytes."""
         plan = watch.plan

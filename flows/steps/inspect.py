@@ -18,9 +18,6 @@ class Inspect(task.Task):
 
     default_provides = "staged"
 
-    def __init__(self) -> None:
-        super().__init__("inspect")
-
     def execute(self, watch: watching.Watch, staged: dict[str, Any]) -> dict[str, Any]:
         """Use what was found out while the bytes arrived; read them again only where that is missing.
 

@@ -13,9 +13,6 @@ LOG = logging.getLogger(__name__)
 class Tidy(task.Task):
     """Removes what staging still holds. The image is active, so this must not fail the import."""
 
-    def __init__(self) -> None:
-        super().__init__("tidy")
-
     def execute(self, watch: watching.Watch) -> None:
         """Remove; what cannot be removed waits for upkeep."""
         try:

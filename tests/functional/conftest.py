@@ -2,15 +2,15 @@
 
 import json
 import pathlib
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from werkzeug import test
 
 from api import app
-from images import db, policy, schema, stores
+from images import db, policy, schema, service, stores
 
 OWNER, STRANGER = "owner-project", "other-project"
 
@@ -45,12 +45,16 @@ class Api:
         record: dict[str, Any] = answer.get_json()
         return record
 
-    def patch(self, image_id: str, *changes: dict[str, Any], version: str = "2.1") -> test.TestResponse:
+    def patch(
+        self, image_id: str, *changes: dict[str, Any], version: str = "2.1"
+    ) -> test.TestResponse:
         """A PATCH."""
         kind = f"application/openstack-images-v{version}-json-patch"
         return self.ask("PATCH", f"/v2/images/{image_id}", list(changes), content_type=kind)
 
-    def put(self, image_id: str, data: bytes, what: str = "file", **headers: str) -> test.TestResponse:
+    def put(
+        self, image_id: str, data: bytes, what: str = "file", **headers: str
+    ) -> test.TestResponse:
         """PUT /file or /stage."""
         return self.ask(
             "PUT",
@@ -65,11 +69,25 @@ class Api:
 Caller = Callable[..., Api]
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A database that the migrations have made, to be copied: they take longer than most tests."""
+    state = tmp_path_factory.mktemp("empty")
+    file = state / "gantry.conf"
+    file.write_text(
+        f"[database]\nconnection = sqlite:///{state}/gantry.sqlite\n[gantry]\nstate_path = {state}\n"
+    )
+    service.start([str(file)])
+    schema.sync()
+    _stop()
+    return state / "gantry.sqlite"
+
+
 @pytest.fixture
-def caller(tmp_path: pathlib.Path) -> Iterator[Caller]:
-    def start(
-        *, project: str = OWNER, roles: str = "member,reader", options: str = ""
-    ) -> Api:
+def caller(tmp_path: pathlib.Path, empty_database: pathlib.Path) -> Iterator[Caller]:
+    shutil.copy(empty_database, tmp_path / "gantry.sqlite")
+
+    def start(*, project: str = OWNER, roles: str = "member,reader", options: str = "") -> Api:
         _stop()
         file = tmp_path / "gantry.conf"
         file.write_text(
@@ -82,7 +100,6 @@ def caller(tmp_path: pathlib.Path) -> Iterator[Caller]:
             f"[gantry]\nstate_path = {tmp_path}\nbroker_url = redis+socket://{tmp_path}/none.sock\n"
         )
         made = app.create_app([str(file)])
-        schema.sync()
         return Api(made)
 
     yield start
@@ -115,6 +132,8 @@ filesystem_store_datadir = {tmp_path}/cheap
 weight = 9
 [glance_store]
 default_backend = fast
+[os_glance_staging_store]
+filesystem_store_datadir = {tmp_path}/staging
 """
 
 

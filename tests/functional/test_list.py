@@ -237,7 +237,9 @@ IMAGES = [
 
 def label(image: tuple[str, str | None, str | None]) -> str:
     visibility, owner, member = image
-    return f"{visibility}-{ {OWNER: 'own', STRANGER: 'other', None: 'nobody'}[owner]}-{member or 'x'}"
+    return (
+        f"{visibility}-{ {OWNER: 'own', STRANGER: 'other', None: 'nobody'}[owner] }-{member or 'x'}"
+    )
 
 
 @pytest.fixture
@@ -277,9 +279,7 @@ OWN = {"private-own-x", "community-own-x", "shared-own-x"}
         ("member_status=rejected", OWN | {"public-other-x", "shared-other-rejected"}),
     ],
 )
-def test_listed(
-    caller: Caller, everybodys: dict[str, str], query: str, found: set[str]
-) -> None:
+def test_listed(caller: Caller, everybodys: dict[str, str], query: str, found: set[str]) -> None:
     assert set(names(caller(), query)) == found
 
 

@@ -14,10 +14,10 @@ import sqlalchemy as sa
 import werkzeug.test
 
 from api import app as api_app
-from images import db, imports
+from images import db
 from tests import service
 from tests.conftest import Configure
-from workers import engine
+from workers import jobs
 
 ROOTS = tuple(str(service.ROOT / name) + "/" for name in ("api", "images", "flows", "workers"))
 RAW = bytes(range(256)) * 4096
@@ -64,7 +64,7 @@ def traced(work: Callable[[], None]) -> Trace:
         work()
     finally:
         sys.setprofile(None)
-        threading.setprofile(None)  # type: ignore[arg-type]
+        threading.setprofile(None)
         sa.event.remove(db.engine(), "before_cursor_execute", trace.record)
     return trace
 
@@ -76,7 +76,7 @@ def client(configure: Configure, tmp_path: pathlib.Path) -> Iterator[werkzeug.te
         client = api_app.create_app(configure("")).test_client()
         first = staged(client)
         client.post(f"/v2/images/{first}/import", json={"method": {"name": "glance-direct"}})
-        engine.run(task_of(first), "warm-up")
+        jobs.run_import(task_of(first))
         yield client
 
 
@@ -130,11 +130,17 @@ def test_put_stage(client: werkzeug.test.Client) -> None:
     traced(lambda: put(client, made["id"])).check(files=12, functions=30, statements=6)
 
 
-@pytest.mark.parametrize("disk_format", ["raw", "qcow2"])
+@pytest.mark.parametrize(
+    ("disk_format", "functions"),
+    [
+        ("raw", 60),
+        ("qcow2", 82),  # a conversion besides: qemu-img is run three times, and its outcome is read
+    ],
+)
 def test_the_import_of_one_store(
-    client: werkzeug.test.Client, tmp_path: pathlib.Path, disk_format: str
+    client: werkzeug.test.Client, tmp_path: pathlib.Path, disk_format: str, functions: int
 ) -> None:
-    """From the job to the active image, its flow and its threads included; with a conversion too."""
+    """From the job to the active image, its flow and its threads included."""
     source = tmp_path / "source"
     (tmp_path / "raw").write_bytes(RAW)
     command = ["qemu-img", "convert", "-f", "raw", "-O", disk_format, str(tmp_path / "raw")]
@@ -144,6 +150,6 @@ def test_the_import_of_one_store(
     task_id = task_of(image_id)
 
     def work() -> None:
-        assert engine.run(task_id, "this test") == "active"
+        assert jobs.run_import(task_id) == "active"
 
-    traced(work).check(files=22, functions=60, statements=15)
+    traced(work).check(files=22, functions=functions, statements=15)

@@ -4,8 +4,8 @@ import pytest
 
 from tests.functional.conftest import Api, Caller
 
-ONE_STORE = "2.15 2.9 2.17 2.7 2.6 2.5 2.4 2.3 2.2 2.1 2.0".split()
-SEVERAL = "2.15 2.13 2.12 2.11 2.10 2.9 2.8 2.17 2.7 2.6 2.5 2.4 2.3 2.2 2.1 2.0".split()
+ONE_STORE = ["2.15", "2.9", "2.17", "2.7", "2.6", "2.5", "2.4", "2.3", "2.2", "2.1", "2.0"]
+SEVERAL = ["2.15", "2.13", "2.12", "2.11", "2.10", "2.9", "2.8", *ONE_STORE[2:]]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ class Broken(io.BytesIO):
 
 def names() -> list[str]:
     """What is in staging."""
-    return sorted(file.name for file in staging.directory().iterdir())
+    return sorted(file.name for file in staging.path().iterdir())
 
 
 def test_what_is_found_out_on_the_way() -> None:
@@ -34,7 +34,7 @@ def test_what_is_found_out_on_the_way() -> None:
     seen: list[int] = []
     facts = staging.receive("an-id", io.BytesIO(DATA), digest=True, on_bytes=seen.append)
     assert facts.digest is not None
-    assert facts.digest.os_hash_value == hashlib.sha512(DATA).hexdigest()
+    assert facts.digest["os_hash_value"] == hashlib.sha512(DATA).hexdigest()
     assert (facts.size, facts.inspection.format) == (len(DATA), "raw")
     assert staging.path("an-id").read_bytes() == DATA
     assert seen[-1] == len(DATA)

@@ -23,18 +23,19 @@ def test_every_status_is_one_that_the_schema_knows() -> None:
 
 
 def test_a_legal_move_is_made() -> None:
-    """The record, and the object at hand, say so."""
+    """The record says so."""
     image = new_image("queued")
     with db.transaction() as session:
-        statuses.move_image(session, image, "uploading")
-    assert image.status == "uploading"
+        statuses.move_image(session, image.id, "queued", "uploading")
+    with db.reading() as session:
+        assert session.get_one(models.Image, image.id).status == "uploading"
 
 
 def test_going_back_to_queued_forgets_the_sizes() -> None:
     """They described bytes that are gone."""
     image = new_image("importing")
     with db.transaction() as session:
-        assert statuses.try_move_image(session, image.id, "importing", "queued")
+        assert statuses.move_image(session, image.id, "importing", "queued")
     with db.reading() as session:
         row = session.get_one(models.Image, image.id)
         assert (row.status, row.size, row.virtual_size) == ("queued", None, None)
@@ -47,17 +48,16 @@ def test_an_illegal_move_is_refused(was: str, to: str) -> None:
     """Whatever the row says."""
     image = new_image(was)
     with db.transaction() as session, pytest.raises(errors.Conflict):
-        statuses.move_image(session, image, to)
+        statuses.move_image(session, image.id, was, to)
 
 
 def test_of_two_that_race_one_gets_a_conflict() -> None:
     """Both read `queued`; the second finds it moved."""
-    first = new_image("queued")
-    second = models.Image(id=first.id, status="queued")
+    image = new_image("queued")
     with db.transaction() as session:
-        statuses.move_image(session, first, "uploading")
+        statuses.move_image(session, image.id, "queued", "uploading")
     with db.transaction() as session, pytest.raises(errors.Conflict):
-        statuses.move_image(session, second, "saving")
+        statuses.move_image(session, image.id, "queued", "saving")
 
 
 def test_a_deleted_image_does_not_move() -> None:
@@ -66,4 +66,4 @@ def test_a_deleted_image_does_not_move() -> None:
     with db.transaction() as session:
         session.merge(models.Image(id=image.id, deleted=True))
     with db.transaction() as session:
-        assert not statuses.try_move_image(session, image.id, "importing", "active")
+        assert not statuses.move_image(session, image.id, "importing", "active", lost_ok=True)
