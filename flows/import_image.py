@@ -36,7 +36,7 @@ def plugins() -> list[task.Task]:
         raise errors.Invalid(
             f"image_import_plugins: there is no plugin {unknown[0]}; there are {sorted(_known())}"
         )
-    return [_known()[name](name) for name in names]
+    return [_known()[name]() for name in names]
 
 
 @functools.cache

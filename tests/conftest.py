@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from deploy import real_images
 from images import config, db, schema, service, stores
 
 #: Makes the configuration again with these lines behind the embedded default's; returns its files.
@@ -35,3 +36,15 @@ def configure(tmp_path: pathlib.Path) -> Iterator[Configure]:
 def database(configure: Configure) -> None:
     """Tables, made by the migrations."""
     schema.sync()
+
+
+@pytest.fixture(scope="session")
+def iso() -> pathlib.Path:
+    """A bootable ISO out of a Debian package."""
+    return real_images.iso()
+
+
+@pytest.fixture(scope="session")
+def qcow2() -> pathlib.Path:
+    """A qcow2 of a real system, 64 MB for 1 GiB, out of a PyPI package."""
+    return real_images.qcow2()

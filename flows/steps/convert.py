@@ -20,6 +20,9 @@ class Convert(task.Task):
 
     default_provides = "staged"
 
+    def __init__(self) -> None:
+        super().__init__("convert")
+
     def execute(self, watch: watching.Watch, staged: dict[str, Any]) -> dict[str, Any]:
         """Write the converted file beside the source; a second run writes it again.
 

@@ -10,6 +10,9 @@ class NoOp(task.Task):
 
     default_provides = "staged"
 
+    def __init__(self) -> None:
+        super().__init__("no-op")
+
     def execute(self, staged: dict[str, Any]) -> dict[str, Any]:
         """Change nothing."""
         return staged

@@ -1,9 +1,12 @@
-"""The unmodified clients, as a person at a terminal without a keyboard would call them."""
+"""The unmodified clients, as a person at a terminal would call them."""
 
+import contextlib
 import json
 import os
 import pathlib
+import pty
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -58,19 +61,30 @@ class Clients:
         return seen
 
     def _run(self, program: str, *words: str, fails: bool = False) -> str:
-        # Standard input is closed: both commands would take anything else that is no terminal for image data.
-        command = ["sh", "-c", 'exec "$@" <&-', "sh", str(PROGRAMS / program), *words]
-        ended = subprocess.run(
-            command,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            timeout=_LIMIT,
-            check=False,
-        )
+        with _terminal() as terminal:
+            ended = subprocess.run(
+                [str(PROGRAMS / program), *words],
+                env=self._environment,
+                stdin=terminal,
+                capture_output=True,
+                text=True,
+                timeout=_LIMIT,
+                check=False,
+            )
         said = ended.stdout + ended.stderr
         assert (ended.returncode != 0) == fails, f"{' '.join(words)}: {ended.returncode}\n{said}"
         return said if fails else ended.stdout
+
+
+@contextlib.contextmanager
+def _terminal() -> Iterator[int]:
+    """A terminal for standard input; both commands would take anything else for image data."""
+    ends = pty.openpty()
+    try:
+        yield ends[1]
+    finally:
+        for end in ends:
+            os.close(end)
 
 
 def table(text: str) -> dict[str, str]:

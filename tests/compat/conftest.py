@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import pytest
 
-from deploy import real_images
 from tests import service, web
 from tests.compat import clients
 
@@ -74,9 +73,9 @@ def client(running: service.Service, tmp_path: pathlib.Path) -> clients.Clients:
 
 
 @pytest.fixture(scope="session")
-def iso() -> Data:
-    """A bootable ISO out of a Debian package."""
-    return data_of(real_images.iso())
+def iso(iso: pathlib.Path) -> Data:
+    """The real ISO with its digests."""
+    return data_of(iso)
 
 
 @pytest.fixture(scope="session")
@@ -87,9 +86,9 @@ def iso_url(iso: Data) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def qcow2() -> Data:
-    """A qcow2 of a real system, 64 MB for 1 GiB, out of a PyPI package."""
-    return data_of(real_images.qcow2())
+def qcow2(qcow2: pathlib.Path) -> Data:
+    """The real qcow2 with its digests."""
+    return data_of(qcow2)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ Each tour does what a program would do with the service, and prints what it has 
 
 import json
 import sys
+import time
 from typing import Any
 
 import openstack  # type: ignore[import-not-found]
@@ -44,8 +45,8 @@ def upload(images: Any, path: str, copy: str) -> dict[str, Any]:
 
 
 def stage(images: Any, path: str, copy: str) -> dict[str, Any]:
-    """A qcow2 goes in by PUT /stage and an import."""
-    image = images.create_image("stage", disk_format="qcow2", container_format="bare")
+    """An ISO goes in by PUT /stage and an import."""
+    image = images.create_image("stage", disk_format="iso", container_format="bare")
     staged = images.stage_image(image, filename=path)
     seen = staged.status
     images.import_image(staged, method="glance-direct").raise_for_status()
@@ -103,8 +104,11 @@ def failures(images: Any, path: str, absent: str) -> dict[str, Any]:
 
 
 def _failed_task(images: Any, image: Any) -> str:
-    images.wait_for_status(image, "queued", failures=["active"], interval=0.3, wait=_PATIENCE)
-    task = next(iter(images.image_tasks(image)))
+    end = time.monotonic() + _PATIENCE
+    while (task := next(iter(images.image_tasks(image)))).status in ("pending", "processing"):
+        if time.monotonic() > end:
+            break
+        time.sleep(0.3)
     return f"{task.status}: {task.message}"
 
 

@@ -78,17 +78,13 @@ def test_stage_and_import(
 
 
 def test_create_via_import_converts(
-    client: clients.Clients,
-    running: service.Service,
-    qcow2: Data,
-    raw: Data,
-    tmp_path: pathlib.Path,
+    client: clients.Clients, running: service.Service, qcow2: Data, raw: Data
 ) -> None:
     words = ("image-create-via-import", *_QCOW2, "--file", str(qcow2.path))
     made = clients.table(client.glance(*words))["id"]
     record = active(running, made)
     assert (record["disk_format"], record["checksum"]) == ("raw", raw.md5)
-    assert downloaded(client, made, tmp_path / "copy") == raw[1:]
+    client.glance("image-delete", made)
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -98,7 +94,7 @@ def test_web_download(
     iso: Data,
     iso_url: str,
     tmp_path: pathlib.Path,
-    at_once: bool,  # noqa: FBT001
+    at_once: bool,
 ) -> None:
     words = ("--import-method", "web-download", "--uri", iso_url)
     if at_once:
@@ -111,7 +107,7 @@ def test_web_download(
 
 
 def test_discovery(client: clients.Clients) -> None:
-    assert "glance-direct" in client.glance("import-info")
+    assert "web-download" in client.glance("import-info")
     assert "Multi Backend support is not enabled" in client.glance("stores-info", fails=True)
 
 

@@ -82,16 +82,12 @@ def test_stage_and_import(
 
 
 def test_create_by_import_converts(
-    client: clients.Clients,
-    running: service.Service,
-    qcow2: Data,
-    raw: Data,
-    tmp_path: pathlib.Path,
+    client: clients.Clients, running: service.Service, qcow2: Data, raw: Data
 ) -> None:
     made = create(client, "alpine", "qcow2", "--import", "--file", str(qcow2.path))
     record = active(running, made)
     assert (record["disk_format"], record["checksum"]) == ("raw", raw.md5)
-    assert downloaded(client, "alpine", tmp_path / "copy") == raw[1:]
+    client.openstack("image", "delete", "alpine")
 
 
 def test_web_download(

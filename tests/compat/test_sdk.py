@@ -19,18 +19,16 @@ def test_upload(client: clients.Clients, iso: Data, tmp_path: pathlib.Path) -> N
     assert data_of(copy)[1:] == iso[1:]
 
 
-def test_stage_and_import(
-    client: clients.Clients, qcow2: Data, raw: Data, tmp_path: pathlib.Path
-) -> None:
+def test_stage_and_import(client: clients.Clients, iso: Data, tmp_path: pathlib.Path) -> None:
     copy = tmp_path / "copy"
-    seen = client.sdk("stage", str(qcow2.path), str(copy))
+    seen = client.sdk("stage", str(iso.path), str(copy))
     assert seen == {
         "staged": "uploading",
-        "disk_format": "raw",
-        "digests": [raw.md5, "sha512", raw.sha512],
-        "tasks": [["success", "Copied 1024 MiB"]],
+        "disk_format": "iso",
+        "digests": [iso.md5, "sha512", iso.sha512],
+        "tasks": [["success", "Copied 5 MiB"]],
     }
-    assert data_of(copy)[1:] == raw[1:]
+    assert data_of(copy)[1:] == iso[1:]
 
 
 def test_create_by_import(

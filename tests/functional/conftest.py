@@ -97,7 +97,7 @@ def caller(tmp_path: pathlib.Path, empty_database: pathlib.Path) -> Iterator[Cal
             f"[noauth]\nproject_id = {project}\nroles = {roles}\n"
             f"[glance_store]\nfilesystem_store_datadir = {tmp_path}/images\n"
             f"[database]\nconnection = sqlite:///{tmp_path}/gantry.sqlite\n"
-            f"[gantry]\nstate_path = {tmp_path}\nbroker_url = redis+socket://{tmp_path}/none.sock\n"
+            f"[gantry]\nstate_path = {tmp_path}\nbroker_url = memory://\n"
         )
         made = app.create_app([str(file)])
         return Api(made)

@@ -1,11 +1,9 @@
-"""A whole service for the tests of this ring: real processes, signals, and images that others made."""
+"""A whole service for the tests of this ring: real processes and signals."""
 
-import pathlib
 from collections.abc import Iterator
 
 import pytest
 
-from deploy import real_images
 from tests import service
 
 
@@ -19,15 +17,3 @@ def running(
     names = ("api", "worker", "beat")
     with service.running(state, *names, server=request.param, options=options) as whole:
         yield whole
-
-
-@pytest.fixture(scope="session")
-def iso() -> pathlib.Path:
-    """A bootable ISO out of a Debian package."""
-    return real_images.iso()
-
-
-@pytest.fixture(scope="session")
-def qcow2() -> pathlib.Path:
-    """A qcow2 of a real system, 64 MB for 1 GiB, out of a PyPI package."""
-    return real_images.qcow2()

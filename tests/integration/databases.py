@@ -1,0 +1,148 @@
+"""PostgreSQL and MariaDB, each on a private directory and a unix socket; gone when the block ends."""
+
+import contextlib
+import getpass
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+
+import psycopg
+import pymysql
+import pytest
+
+from tests import service
+
+#: Seconds that a server may take to stop before it is killed.
+_MERCY = 20
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[str]:
+    """SQLAlchemy's URL of an empty database `gantry` of PostgreSQL."""
+    programs = _postgresql_programs()
+    with _directory() as room:
+        # The server refuses to run as root, so root hands the directory to the packages' user.
+        other: list[str] = []
+        if os.geteuid() == 0:
+            other = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
+            shutil.chown(room, "postgres", "postgres")
+        data = room / "data"
+        made = [
+            *other,
+            programs / "initdb",
+            "-D",
+            data,
+            "-U",
+            "gantry",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+        ]
+        _run([*made, "--no-locale", "--no-sync"])
+        quick = ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "shared_buffers=16MB"]
+        socket = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={room}"]
+        command = [*other, programs / "postgres", "-D", data, *socket, *quick]
+        with _server(command, room, signal.SIGINT):  # which does not wait for its clients to go
+            service.wait_for(lambda: _postgresql_answers(room), "PostgreSQL to answer")
+            yield f"postgresql://gantry@/gantry?host={room}"
+
+
+def _postgresql_programs() -> pathlib.Path:
+    """Debian keeps them out of PATH, one directory a version."""
+    places = sorted(
+        pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda one: float(one.parent.name)
+    )
+    for place in reversed(places):
+        if (place / "initdb").exists():
+            return place
+    return pathlib.Path(_program("initdb")).parent
+
+
+def _postgresql_answers(room: pathlib.Path) -> bool:
+    """Whether the server is up; makes the database on the way."""
+    try:
+        with psycopg.connect(
+            f"host={room} user=gantry dbname=postgres", autocommit=True
+        ) as connection:
+            connection.execute("CREATE DATABASE gantry")
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def mariadb() -> Iterator[str]:
+    """SQLAlchemy's URL of an empty database `gantry` of MariaDB."""
+    with _directory() as room:
+        data, socket = room / "data", room / "sql.sock"
+        data.mkdir()
+        # Without grant tables it needs none of the system tables that a set-up would make.
+        who = [
+            "--no-defaults",
+            f"--datadir={data}",
+            f"--user={getpass.getuser()}",
+            "--skip-grant-tables",
+        ]
+        quick = ["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=32M"]
+        place = [f"--socket={socket}", f"--pid-file={room}/sql.pid", "--skip-networking"]
+        with _server([_program("mariadbd"), *who, *place, *quick], room, signal.SIGTERM):
+            service.wait_for(lambda: _mariadb_answers(socket), "MariaDB to answer")
+            yield f"mysql+pymysql://root@localhost/gantry?unix_socket={socket}"
+
+
+def _mariadb_answers(socket: pathlib.Path) -> bool:
+    try:
+        connection = pymysql.connect(user="root", unix_socket=str(socket))
+    except pymysql.err.OperationalError:
+        return False
+    with connection, connection.cursor() as cursor:
+        cursor.execute("CREATE DATABASE gantry CHARACTER SET utf8mb3")
+    return True
+
+
+def _program(name: str) -> str:
+    """Path of a program; where it is missing the test fails, and says what to do."""
+    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+    if found is None:
+        pytest.fail(
+            f"{name} is not installed: run `deploy/setup.sh integration`, or `make integration`, which does",
+            pytrace=False,
+        )
+    return found
+
+
+@contextlib.contextmanager
+def _directory() -> Iterator[pathlib.Path]:
+    """A directory that another user may be let into, with a path short enough for a socket."""
+    room = pathlib.Path(tempfile.mkdtemp(prefix="gantry-", dir="/tmp"))
+    try:
+        yield room
+    finally:
+        shutil.rmtree(room)
+
+
+def _run(command: list[str | pathlib.Path]) -> None:
+    ended = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@contextlib.contextmanager
+def _server(
+    command: list[str | pathlib.Path], room: pathlib.Path, stop: signal.Signals
+) -> Iterator[None]:
+    with (room / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd="/", stdout=log, stderr=log, start_new_session=True)
+    try:
+        yield
+    finally:
+        process.send_signal(stop)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_MERCY)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
