@@ -79,7 +79,8 @@ def allowed(
     if image is not None:  # its columns, and its properties where they are loaded
         loaded = vars(image)
         for name, row in loaded.get("property_rows", {}).items():
-            target[name] = row.value
+            if not row.deleted:
+                target[name] = row.value
         target |= loaded | {
             "image_id": image.id,
             "project_id": image.owner,

@@ -22,10 +22,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[service.Service]
         yield running
 
 
-def flower(  # noqa: S107 - as tests.service sets it
-    whole: service.Service, path: str, password: str = "secret"
+def flower(
+    whole: service.Service, path: str, password: str | None = None
 ) -> urllib3.BaseHTTPResponse:
-    """A page of Flower."""
+    """A page of Flower; with the right password unless another one, or "" for none, is given."""
+    if password is None:
+        password = whole.environment["FLOWER_BASIC_AUTH"].partition(":")[2]
     known = base64.b64encode(f"watcher:{password}".encode()).decode()
     headers = {"Authorization": f"Basic {known}"} if password else {}
     url = f"http://127.0.0.1:{whole.flower_port}{path}"
