@@ -27,9 +27,9 @@ case $MODE in
     *) die "unknown mode '$MODE': say runtime, dev, integration or clients" ;;
 esac
 
-# What the stamp stands for: the pins, the entry points, this script and the interpreter.
+# fingerprint PINS: what the stamp of these pins stands for: them, the entry points, this script, the interpreter.
 fingerprint() {
-    { cat "$pins" pyproject.toml deploy/setup.sh; readlink -f "$venv/bin/python"; pwd -P; } | sha256sum | cut -d' ' -f1
+    { cat "$1" pyproject.toml deploy/setup.sh; readlink -f "$venv/bin/python"; pwd -P; } | sha256sum | cut -d' ' -f1
 }
 
 # missing_packages: the Debian packages whose programs are not here, one a line.
@@ -132,12 +132,14 @@ command -v "$PYTHON" >/dev/null || die "missing here: python3 (3.11 or newer)" \
 mapfile -t missing < <(missing_packages)
 [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
 
-stamp=$venv/.setup-${MODE/integration/dev}
-[ "$(cat "$stamp" 2>/dev/null)" = "$(fingerprint)" ] && exit 0
+installed() { [ "$(cat "$venv/.setup-$1" 2>/dev/null)" = "$(fingerprint "$1")" ]; }
+if installed "$pins"; then exit 0; fi
+# What the tests need holds all that the service needs.
+if [ "$MODE" = runtime ] && installed requirements-dev.txt; then exit 0; fi
 start=$SECONDS
 make_venv
 install_pins
 [ "$MODE" = clients ] || install_gantry
 "$venv/bin/python" -m pip check >/dev/null || { "$venv/bin/python" -m pip check >&2; die "$pins does not fit together"; }
-fingerprint >"$stamp"
+fingerprint "$pins" >"$venv/.setup-$pins"
 say "$venv is ready for $MODE ($((SECONDS - start)) s)"

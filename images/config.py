@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 from oslo_config import types as option_types
+from oslo_log import log
 
 from images import errors
 
@@ -254,6 +255,8 @@ def load(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
     Raises:
         SystemExit: a value is impossible; the text names the option and the cure.
     """
+    if "debug" not in CONF:  # its options are for the command line too, which is read only once
+        log.register_options(CONF)
     for group, options in _GROUPS.items():
         CONF.register_opts(options, group=group)
     try:

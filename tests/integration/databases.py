@@ -8,10 +8,10 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import psycopg
-import pymysql
+import pymysql  # type: ignore[import-untyped]
 import pytest
 
 from tests import service
@@ -126,14 +126,14 @@ def _directory() -> Iterator[pathlib.Path]:
         shutil.rmtree(room)
 
 
-def _run(command: list[str | pathlib.Path]) -> None:
+def _run(command: Sequence[str | pathlib.Path]) -> None:
     ended = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 @contextlib.contextmanager
 def _server(
-    command: list[str | pathlib.Path], room: pathlib.Path, stop: signal.Signals
+    command: Sequence[str | pathlib.Path], room: pathlib.Path, stop: signal.Signals
 ) -> Iterator[None]:
     with (room / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd="/", stdout=log, stderr=log, start_new_session=True)
