@@ -23,6 +23,9 @@ UPKEEP = "upkeep"
 #: Seconds that ringing may hold up a request whose row is committed already.
 _BROKER_WAIT = 2
 
+#: The broker may have been restarted since this process last spoke to it: then the second try gets through.
+_RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
+
 app = celery.Celery("gantry", set_as_current=True)
 
 
@@ -50,7 +53,13 @@ def configure(broker_url: str) -> None:
 def ring(task_id: str, queue_name: str) -> None:
     """Send the job for a task whose row is committed; a broker that is away is only logged."""
     try:
-        app.send_task(RUN_IMPORT, args=[task_id], queue=queue_name, retry=False, ignore_result=True)
+        app.send_task(
+            RUN_IMPORT,
+            args=[task_id],
+            queue=queue_name,
+            ignore_result=True,
+            retry_policy=_RETRY,
+        )
     except Exception as error:  # noqa: BLE001 - kombu lets every transport's own errors through
         LOG.warning(
             "Task %s waits for the sweep, the broker cannot be reached (%s)",

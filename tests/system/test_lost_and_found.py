@@ -60,6 +60,19 @@ def test_a_broker_that_is_away_costs_nothing_but_time(tmp_path: pathlib.Path) ->
         assert whole.wait_for_task(image_id)["status"] == "success"
 
 
+def test_a_broker_that_dies_under_its_workers(tmp_path: pathlib.Path) -> None:
+    """kill -9, and another one on the same socket: API and worker find their way back by themselves."""
+    options = OPTIONS.replace("sweep_seconds = 1", "sweep_seconds = 600")  # nobody else may ring
+    with service.running(tmp_path, "api", "worker", options=options) as whole:
+        for _ in range(3):
+            image_id = whole.create(**RAW)
+            whole.stage(image_id, DATA)
+            whole.begin_import(image_id)
+            assert whole.wait_for_task(image_id)["status"] == "success"
+            whole.kill("broker")
+            whole.start("broker")
+
+
 def test_a_killed_worker_is_replaced(tmp_path: pathlib.Path) -> None:
     """kill -9 of the worker in the middle of a download: the next one starts over and ends it."""
     with (
