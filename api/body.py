@@ -18,7 +18,7 @@ from werkzeug import exceptions
 
 from api import chunks
 from api import errors as answers
-from images import errors
+from images import errors, filters
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 _JSON_LIMIT = 8 << 20
 _JSON_DEPTH = 32
 _PIECE = 1 << 20
-#: What Glance's tables (three-byte UTF-8) or PostgreSQL (no NUL) cannot hold.
-_UNSTORABLE = re.compile("[\0\ud800-\udfff\U00010000-\U0010ffff]")
 #: Seconds without a byte after which gunicorn's client is given up (uWSGI has its `socket-timeout`).
 _STALL = 60.0
 #: Seconds that a client may go on sending what nobody wants before its connection is closed, and that it
@@ -182,7 +180,7 @@ def check_text(value: Any, depth: int = _JSON_DEPTH) -> None:
     """
     if depth == 0:
         raise errors.Invalid("The JSON in the body is nested too deeply")
-    if isinstance(value, str) and _UNSTORABLE.search(value):
+    if isinstance(value, str) and filters.UNSTORABLE.search(value):
         raise errors.Invalid("Some characters cannot be stored: 4-byte UTF-8 or NUL")
     if isinstance(value, dict):
         check_text(list(value), depth)

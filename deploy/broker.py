@@ -5,7 +5,6 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 #: Bytes that the kernel takes as the path of a unix socket, without the closing zero.
@@ -103,16 +102,3 @@ def answers(path: Path) -> bool:
         client.sendall(b"PING\r\n")
         return client.recv(16).startswith(b"+PONG")
     return False
-
-
-def wait_until_it_answers(path: Path, seconds: float = 30) -> None:
-    """Wait until the server has loaded its data and answers.
-
-    Raises:
-        BrokerError: it does not within `seconds`.
-    """
-    end = time.monotonic() + seconds
-    while not answers(path):
-        if time.monotonic() > end:
-            raise BrokerError(f"Redis did not answer on {path} within {seconds:.0f} s")
-        time.sleep(0.02)

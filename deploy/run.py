@@ -8,6 +8,7 @@ Ctrl-C or SIGTERM stops all.
 import argparse
 import contextlib
 import fcntl
+import functools
 import os
 import secrets
 import shlex
@@ -215,7 +216,7 @@ def _start(
     settled = time.monotonic() + SETTLED_AFTER
     said = watcher.output.said
     for url in (_api_url(env), _flower_url(env)):
-        watcher.wait_until(lambda: _answers(url + "/healthcheck"), url, START_LIMIT)  # noqa: B023
+        watcher.wait_until(functools.partial(_answers, url + "/healthcheck"), url, START_LIMIT)
     watcher.wait_until(
         lambda: all(said(*pair) for pair in READY_LINES.items()) or time.monotonic() > settled,
         "the workers",

@@ -15,6 +15,7 @@ _PARTS: dict[str, orm.InstrumentedAttribute[Any]] = {
     "tags": _I.tag_rows,
     "locations": _I.location_rows,
 }
+_ID_LENGTH = 36
 ALL_PARTS = tuple(_PARTS)
 
 #: What a list may be sorted by, and of these what may be NULL.
@@ -64,7 +65,7 @@ def get(
         query = query.options(load(_PARTS[part]))
     if lock:
         query = query.with_for_update(of=_I)
-    storable = len(image_id) <= 36 and "\0" not in image_id  # noqa: PLR2004 - the column's length
+    storable = len(image_id) <= _ID_LENGTH and not filters.UNSTORABLE.search(image_id)
     image = session.scalars(query).unique().one_or_none() if storable else None
     if image is None:
         raise errors.NotFound(f"No image found with ID {image_id}")
@@ -103,7 +104,7 @@ def page(session: orm.Session, asker: context.Context, query: Query) -> list[mod
 
 
 def _marker(session: orm.Session, asker: context.Context, image_id: str) -> models.Image:
-    known = "\0" not in image_id
+    known = not filters.UNSTORABLE.search(image_id)
     seen = sa.true() if asker.is_admin else _visible(asker)
     query = sa.select(_I, seen.label("seen")).where(_I.id == image_id)
     found = session.execute(query).one_or_none() if known else None

@@ -81,7 +81,7 @@ def create(session: orm.Session, asker: context.Context, fields: dict[str, Any])
         image.set_property(name, fields[name])
     _check_property_quota(image)
     session.add(image)
-    _flush(session, image)
+    _flush(session, f"Image ID {image.id} already exists!")
     return image
 
 
@@ -93,11 +93,11 @@ def _new_id(asked: str | None) -> str:
     return asked
 
 
-def _flush(session: orm.Session, image: models.Image) -> None:
+def _flush(session: orm.Session, taken: str) -> None:
     try:
         session.flush()
     except exc.IntegrityError as error:
-        raise errors.Duplicate(f"Image ID {image.id} already exists!") from error
+        raise errors.Duplicate(taken) from error
 
 
 def apply(
@@ -121,7 +121,8 @@ def apply(
         _check_property_quota(image)
     if changes:
         image.updated_at = db.now()
-    session.flush()
+    # MariaDB takes names that differ in case only for the same.
+    _flush(session, "A property's name differs from another one's in case only")
 
 
 def _change_column(asker: context.Context, image: models.Image, change: Change) -> None:

@@ -39,6 +39,8 @@ _DATES: dict[str, _Column] = {"created_at": _I.created_at, "updated_at": _I.upda
 
 _VISIBILITIES = ("public", "private", "shared", "community", "all")
 _MEMBER_STATUSES = ("pending", "accepted", "rejected", "all")
+#: What Glance's tables (three-byte UTF-8) and PostgreSQL (no NUL) cannot hold, nor be asked for.
+UNSTORABLE = re.compile("[\0\ud800-\udfff\U00010000-\U0010ffff]")
 #: Each filter is a condition of its own, and databases bound how many a statement may have.
 _MOST = 100
 _BIGGEST = (1 << 63) - 1
@@ -57,8 +59,8 @@ def conditions(asker: context.Context, parameters: list[tuple[str, str]]) -> lis
     """
     if len(parameters) > _MOST:
         raise errors.Invalid(f"A list can be narrowed by at most {_MOST} filters")
-    if any("\0" in name + value for name, value in parameters):
-        raise errors.Invalid("A filter must not hold a NUL character")
+    if any(UNSTORABLE.search(name + value) for name, value in parameters):
+        raise errors.Invalid("A filter holds characters that no record has: 4-byte UTF-8 or NUL")
     last = dict(parameters)
     scope = _scope(asker, last.pop("visibility", None), last.pop("member_status", "accepted"))
     last.setdefault("os_hidden", "false")

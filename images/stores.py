@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import errno
 import functools
+import importlib.metadata
 import logging
 import os
 import pathlib
@@ -72,12 +73,25 @@ def register_options(conf: cfg.ConfigOpts) -> None:
     bad = [name for name in conf.enabled_backends if name.startswith("os_glance_")]
     if bad:
         raise errors.Invalid(f"enabled_backends: names beginning with os_glance_ are taken: {bad}")
+    _check_types(conf)
     multi_backend.register_store_opts(conf, reserved_stores=dict(_RESERVED))
     for name in _public(conf):  # glance_store does it only when it makes the driver
         conf.register_opts(store_driver.Store.MULTI_BACKEND_OPTIONS, group=name)
     if conf.glance_store.default_backend not in _public(conf):
         raise errors.Invalid("[glance_store] default_backend must name one of enabled_backends")
     _check_directories(conf)
+
+
+def _check_types(conf: cfg.ConfigOpts) -> None:
+    drivers = {d.name: d for d in importlib.metadata.entry_points(group="glance_store.drivers")}
+    for name, kind in conf.enabled_backends.items():
+        try:
+            drivers[kind].load()
+        except (KeyError, ImportError) as error:
+            # glance_store would say nothing now, and fail at the first use of any store.
+            raise errors.Invalid(
+                f"enabled_backends: the type {kind} of store {name} is not known, or lacks a library: {error}"
+            ) from error
 
 
 def _public(conf: cfg.ConfigOpts) -> dict[str, str]:

@@ -331,3 +331,9 @@ def test_without_a_role_nothing_is_shown(caller: Caller) -> None:
     api = caller(roles="")
     assert api.ask("GET", "/v2/images").status_code == 403
     assert api.ask("GET", f"/v2/images/{image_id}").status_code == 404
+
+
+def test_text_that_no_record_holds(api: Api) -> None:
+    for text in ("%00", "%F0%9F%98%80"):
+        for query in (f"name={text}", f"tag={text}", f"{text}=x", f"marker={text}"):
+            assert api.ask("GET", f"/v2/images?{query}").status_code == 400
