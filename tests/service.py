@@ -1,6 +1,7 @@
 """A whole Gantry for one test: a private broker, a state directory, and processes out of the Procfile."""
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -77,8 +78,8 @@ class Service:
         for name in names:
             if name == "broker":
                 self._spawn(name, broker.command(self.state))
-                socket_path = broker.socket_path(self.state)
-                wait_for(lambda: broker.answers(socket_path), "the broker to answer")
+                answers = functools.partial(broker.answers, broker.socket_path(self.state))
+                wait_for(answers, "the broker to answer")
             else:
                 self._spawn(name, ["sh", "-c", f"exec {self.command(name)}"])
         if "api" in names:
@@ -133,7 +134,8 @@ class Service:
     def _spawn(self, name: str, command: list[str]) -> None:
         with (self.state / f"{name}.log").open("wb") as log:
             self.processes[name] = subprocess.Popen(
-                command,
+                # Tests that are killed themselves must not leave a service running.
+                ["setpriv", "--pdeathsig", "KILL", "--", *command],
                 cwd=ROOT,
                 env=self.environment,
                 stdout=log,
