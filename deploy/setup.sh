@@ -3,10 +3,10 @@
 #
 #     deploy/setup.sh [runtime|dev|integration|clients]
 #
-#   runtime   .venv with requirements.txt and Gantry itself (the default)
-#   dev       .venv with requirements-dev.txt: runtime, the tests and the checks
+#   runtime      .venv with requirements.txt and Gantry itself (the default)
+#   dev          .venv with requirements-dev.txt: runtime, the tests and the checks
 #   integration  dev, and the servers of PostgreSQL and MariaDB, which the tests start by themselves
-#   clients   .venv-clients with the unmodified OpenStack clients of `make compat`
+#   clients      .venv-clients with the unmodified OpenStack clients of `make compat`
 #
 # Run again, it does nothing while the pinned files are unchanged. PYTHON names another interpreter (3.11 or newer).
 set -euo pipefail
@@ -42,7 +42,7 @@ missing_packages() {
     [ "$MODE" = integration ] || return 0
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || echo postgresql
     # Only the programs, without the system service of package mariadb-server.
-    command -v mariadbd >/dev/null || echo mariadb-server-core
+    { command -v mariadbd || [ -x /usr/sbin/mariadbd ]; } >/dev/null || echo mariadb-server-core
 }
 
 python_package() { "$PYTHON" -c 'import sys; print("python%d.%d" % sys.version_info[:2])'; }
@@ -70,17 +70,16 @@ install_packages() {
     rm -f "$log"
 }
 
-apt_install() {
-    local policy=/usr/sbin/policy-rc.d ended=0
+# In a subshell: what it sets up for the packages is undone however it ends.
+apt_install() (
+    policy=/usr/sbin/policy-rc.d
     if [ "$MODE" = integration ] && [ ! -e "$policy" ]; then  # no package starts its server by itself
-        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null && as_root chmod 755 "$policy"
-    else
-        policy=
+        trap 'as_root rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod 755 "$policy"
     fi
-    as_root apt-get install --yes --quiet --no-install-recommends "$@" || ended=$?
-    [ -z "$policy" ] || as_root rm -f "$policy"
-    return "$ended"
-}
+    as_root apt-get install --yes --quiet --no-install-recommends "$@"
+)
 
 make_venv() {
     # Programs in a virtual environment name it by its full path: one that was moved has to be made again.

@@ -58,7 +58,10 @@ def create_engine(url: str) -> sa.Engine:
     elif made.drivername == "mysql":
         made = made.set(drivername="mysql+pymysql")
     if made.get_backend_name() != "sqlite":
-        return sa.create_engine(made, pool_pre_ping=True, pool_recycle=3600)
+        # PostgreSQL's default; under MariaDB's own, inserts into the same gap of an index would deadlock.
+        return sa.create_engine(
+            made, isolation_level="READ COMMITTED", pool_pre_ping=True, pool_recycle=3600
+        )
     made_engine = sa.create_engine(made, connect_args={"timeout": _SQLITE_WAIT})
     sa.event.listen(made_engine, "connect", _prepare_sqlite)
     sa.event.listen(made_engine, "begin", _begin_sqlite)

@@ -62,7 +62,7 @@ class Service:
             "FLOWER_BASIC_AUTH": "watcher:secret",
             "PYTHONWARNINGS": "ignore",
         }
-        self._http = urllib3.PoolManager(retries=False, timeout=PATIENCE)
+        self._http = urllib3.PoolManager(retries=False, timeout=PATIENCE, maxsize=16)
 
     # Processes
 

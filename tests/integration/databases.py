@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -30,23 +31,12 @@ def postgresql() -> Iterator[str]:
         if os.geteuid() == 0:
             other = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
             shutil.chown(room, "postgres", "postgres")
-        data = room / "data"
-        made = [
-            *other,
-            programs / "initdb",
-            "-D",
-            data,
-            "-U",
-            "gantry",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-        ]
-        _run([*made, "--no-locale", "--no-sync"])
+        data = str(room / "data")
+        initdb = [*other, str(programs / "initdb"), "-D", data, "-U", "gantry", "-A", "trust"]
+        _run([*initdb, "-E", "UTF8", "--no-locale", "--no-sync"])
         quick = ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "shared_buffers=16MB"]
-        socket = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={room}"]
-        command = [*other, programs / "postgres", "-D", data, *socket, *quick]
+        where = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={room}"]
+        command = [*other, str(programs / "postgres"), "-D", data, *where, *quick]
         with _server(command, room, signal.SIGINT):  # which does not wait for its clients to go
             service.wait_for(lambda: _postgresql_answers(room), "PostgreSQL to answer")
             yield f"postgresql://gantry@/gantry?host={room}"
@@ -79,7 +69,7 @@ def _postgresql_answers(room: pathlib.Path) -> bool:
 def mariadb() -> Iterator[str]:
     """SQLAlchemy's URL of an empty database `gantry` of MariaDB."""
     with _directory() as room:
-        data, socket = room / "data", room / "sql.sock"
+        data, place = room / "data", room / "sql.sock"
         data.mkdir()
         # Without grant tables it needs none of the system tables that a set-up would make.
         who = [
@@ -89,20 +79,24 @@ def mariadb() -> Iterator[str]:
             "--skip-grant-tables",
         ]
         quick = ["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=32M"]
-        place = [f"--socket={socket}", f"--pid-file={room}/sql.pid", "--skip-networking"]
-        with _server([_program("mariadbd"), *who, *place, *quick], room, signal.SIGTERM):
-            service.wait_for(lambda: _mariadb_answers(socket), "MariaDB to answer")
-            yield f"mysql+pymysql://root@localhost/gantry?unix_socket={socket}"
+        where = [f"--socket={place}", f"--pid-file={room}/sql.pid", "--skip-networking"]
+        with _server([_program("mariadbd"), *who, *where, *quick], room, signal.SIGTERM):
+            service.wait_for(lambda: _listens(place), "MariaDB to answer")
+            _make_database(place)
+            yield f"mysql+pymysql://root@localhost/gantry?unix_socket={place}"
 
 
-def _mariadb_answers(socket: pathlib.Path) -> bool:
-    try:
-        connection = pymysql.connect(user="root", unix_socket=str(socket))
-    except pymysql.err.OperationalError:
-        return False
-    with connection, connection.cursor() as cursor:
+def _listens(place: pathlib.Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(place)) == 0
+
+
+def _make_database(place: pathlib.Path) -> None:
+    with (
+        pymysql.connect(user="root", unix_socket=str(place)) as connection,
+        connection.cursor() as cursor,
+    ):
         cursor.execute("CREATE DATABASE gantry CHARACTER SET utf8mb3")
-    return True
 
 
 def _program(name: str) -> str:
@@ -126,15 +120,13 @@ def _directory() -> Iterator[pathlib.Path]:
         shutil.rmtree(room)
 
 
-def _run(command: Sequence[str | pathlib.Path]) -> None:
+def _run(command: Sequence[str]) -> None:
     ended = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 @contextlib.contextmanager
-def _server(
-    command: Sequence[str | pathlib.Path], room: pathlib.Path, stop: signal.Signals
-) -> Iterator[None]:
+def _server(command: Sequence[str], room: pathlib.Path, stop: signal.Signals) -> Iterator[None]:
     with (room / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd="/", stdout=log, stderr=log, start_new_session=True)
     try:
