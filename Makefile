@@ -21,7 +21,7 @@ run: setup ## keep the service up and print how to use it (state in ./var; Ctrl-
 	@exec python -m deploy.run $(if $(STATE),--state "$(STATE)")
 
 test: lint ## every check, then the tests that need no server but their own
-	pytest tests/unit tests/functional tests/system
+	pytest -n 2 --dist loadfile tests/unit tests/functional tests/system
 
 lint: ## ruff, mypy and the import rules
 	@deploy/setup.sh dev
@@ -32,12 +32,12 @@ lint: ## ruff, mypy and the import rules
 
 integration: ## large and hostile bodies, PostgreSQL, MariaDB, several stores
 	@deploy/setup.sh integration
-	pytest tests/integration
+	pytest -n 2 --dist loadfile tests/integration
 
 compat: ## unmodified glance, openstack and openstacksdk against a running service
 	@deploy/setup.sh dev
 	@deploy/setup.sh clients
-	pytest tests/compat
+	pytest -n 2 --dist loadfile tests/compat
 
 lock: ## pin the newest versions that pyproject.toml allows
 	@test -x .venv-lock/bin/uv || python3 -m venv .venv-lock

@@ -94,5 +94,7 @@ def _write(line: str, title: str, text: str, environ: "WSGIEnvironment") -> tupl
         message = {"message": f"{text}<br /><br />\n\n\n", "code": line, "title": title}
         return kind, json.dumps(message)
     if kind == "text/html":
-        return f"{kind}; charset=UTF-8", _HTML.format(line=line, text=html.escape(text))
+        return f"{kind}; charset=UTF-8", _HTML.format(
+            line=line, text=html.escape(text, quote=False)
+        )
     return "text/plain; charset=UTF-8", f"{line}\n\n{text}\n\n"

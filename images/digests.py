@@ -1,14 +1,15 @@
 """Both digests of an image in one pass: MD5 for `checksum`, another for `os_hash_value`.
 
 Each runs in a thread of its own while the next piece is being read (hashlib lets go of the GIL), so a
-stream costs the time of the slower digest, not of their sum. That pays from pieces of 4 MiB on.
+stream costs the time of the slower digest, not of their sum.
 """
 
 import concurrent.futures
 import hashlib
 
-#: Bytes of one piece; smaller ones cost more in handing over than the threads save.
-PIECE = 4 << 20
+#: Bytes of one piece. Much smaller ones cost more in handing over than the threads save; larger ones only
+#: memory, of which an upload holds some four pieces.
+PIECE = 2 << 20
 
 
 class Hasher:

@@ -74,9 +74,9 @@ def parse(body: Any, header_store: str | None) -> Request:
     for flag in ("all_stores", "all_stores_must_succeed"):
         if not isinstance(body.get(flag, False), bool):
             raise errors.Invalid(f"'{flag}' must be boolean value only")
-    must_succeed = body.get("all_stores_must_succeed", True)
-    if not must_succeed and not stores.multi():
-        raise errors.Invalid("all_stores_must_succeed needs several stores (enabled_backends)")
+    # Glance refuses false where there is one store, and `openstack image import` always says it, to find
+    # nothing done and no error shown. With one store it can only mean the same as true.
+    must_succeed = body.get("all_stores_must_succeed", True) or not stores.multi()
     method.check(fields)
     return Request(method, fields, _chosen(body, header_store), must_succeed, body)
 
@@ -189,7 +189,7 @@ def begin(task_id: str, worker: str) -> Plan | None:
             method=request["method"]["name"],
             fields=request["method"],
             stores=backends or [stores.default_id()],
-            must_succeed=request.get("all_stores_must_succeed", True),
+            must_succeed=request.get("all_stores_must_succeed", True) or not stores.multi(),
             disk_format=image.disk_format,
             container_format=image.container_format,
         )
@@ -223,13 +223,9 @@ def activate(
             row = models.ImageLocation(image_id=plan.image_id, value=url, meta_data=metadata)
             session.add(row)
         _unlock(session, plan, failed)
-        _end(
-            session,
-            plan,
-            "success",
-            f"Copied {staged['size'] >> 20} MiB",
-            {"image_id": plan.image_id},
-        )
+        size = staged["size"]
+        leases.release(session, plan.lease, leases.Progress("store", size, size))
+        _end(session, plan, "success", f"Copied {size >> 20} MiB", {"image_id": plan.image_id})
 
 
 def fail(plan: Plan, cause: str) -> None:
@@ -239,6 +235,7 @@ def fail(plan: Plan, cause: str) -> None:
     """
     try:
         with db.transaction() as session:
+            leases.release(session, plan.lease)
             _end(session, plan, "failure", cause)
             if statuses.move_image(session, plan.image_id, "importing", "queued", lost_ok=True):
                 _unlock(session, plan, plan.stores if stores.multi() else [])
@@ -275,7 +272,6 @@ def _end(
     message: str,
     result: dict[str, str] | None = None,
 ) -> None:
-    leases.release(session, plan.lease)
     ends = db.now() + datetime.timedelta(hours=config.CONF.task.task_time_to_live)
     statuses.move_task(session, plan.lease.task_id, "processing", status, expires_at=ends)
     session.execute(

@@ -86,13 +86,20 @@ def renew(lease: Lease, progress: Progress | None) -> bool:
         return True
 
 
-def release(session: orm.Session, lease: Lease) -> None:
-    """Give a lease back.
+def release(session: orm.Session, lease: Lease, progress: Progress | None = None) -> None:
+    """Give a lease back, and write down how far it had come.
 
     Raises:
         Stopped: it was lost already.
     """
-    if not _touch(session, lease, {"worker": None, "expires": time.time()}):
+    values: dict[str, object] = {"worker": None, "expires": time.time()}
+    if progress:
+        values |= {
+            "step": progress.step,
+            "bytes_done": progress.done,
+            "bytes_total": progress.total,
+        }
+    if not _touch(session, lease, values):
         raise errors.Stopped("Another worker has taken this task over")
 
 
