@@ -45,6 +45,7 @@ lock: ## pin the newest versions that pyproject.toml allows
 	$(LOCK) pyproject.toml --output-file requirements.txt
 	$(LOCK) pyproject.toml --extra dev --constraint requirements.txt --output-file requirements-dev.txt
 	$(LOCK) --group clients --output-file requirements-clients.txt
+	$(LOCK) --group keystone --output-file requirements-keystone.txt
 	@sed -i '1i # Made by "make lock" from pyproject.toml: complete and exact. Do not edit.' requirements*.txt
 
 clean: ## remove the virtual environments, the caches and ./var

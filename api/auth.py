@@ -46,6 +46,7 @@ def _identify() -> None:
     asker = context.Context(
         user_id=noauth.user_id,
         project_id=noauth.project_id,
+        owner=noauth.project_id if config.CONF.owner_is_tenant else noauth.user_id,
         roles=roles,
         is_admin=False,
         request_id=flask.g.request_id,

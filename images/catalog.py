@@ -74,7 +74,7 @@ def get(
 
 def _visible(asker: context.Context) -> sa.ColumnElement[bool]:
     return sa.or_(
-        _I.owner == asker.project_id if asker.project_id else sa.false(),
+        _I.owner == asker.owner if asker.owner else sa.false(),
         _I.owner.is_(None),
         _I.visibility.in_(("public", "community")),
         filters.shared_with(asker),

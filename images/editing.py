@@ -66,7 +66,7 @@ def create(session: orm.Session, asker: context.Context, fields: dict[str, Any])
         Duplicate: the id is taken, perhaps by an image that was deleted.
         LimitExceeded: it has too many tags or properties.
     """
-    owner = fields.get("owner", asker.project_id)
+    owner = fields.get("owner", asker.owner)
     _check_owner(asker, owner)
     policy.enforce(asker, "add_image", owner=owner)
     image = models.Image(id=_new_id(fields.get("id")), owner=owner, status="queued")
@@ -211,7 +211,7 @@ def switch(session: orm.Session, image: models.Image, was: str, to: str) -> None
 
 
 def _check_owner(asker: context.Context, owner: str | None) -> None:
-    if owner != asker.project_id and not asker.is_admin:
+    if owner != asker.owner and not asker.is_admin:
         raise errors.Forbidden(f"You are not permitted to create images owned by '{owner}'.")
 
 

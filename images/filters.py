@@ -88,7 +88,7 @@ def _scope(asker: context.Context, visibility: str | None, member_status: str) -
         raise errors.Invalid(f"member_status must be one of {', '.join(_MEMBER_STATUSES)}")
     if visibility and visibility not in _VISIBILITIES:
         raise errors.Invalid(f"visibility must be one of {', '.join(_VISIBILITIES)}")
-    own: Condition = _I.owner == asker.project_id if asker.project_id else sa.false()
+    own: Condition = _I.owner == asker.owner if asker.owner else sa.false()
     found: list[Condition] = [_I.deleted.is_(False), _I.status.not_in(_UNLISTED)]
     if visibility is None:
         found.append(sa.or_(_I.visibility != "community", own))
@@ -109,7 +109,7 @@ def shared_with(asker: context.Context, member_status: str = "all") -> Condition
     rows = models.ImageMember
     found = [
         rows.image_id == _I.id,
-        rows.member == asker.project_id,
+        rows.member == asker.owner,
         rows.deleted.is_(False),
         _I.visibility == "shared",
     ]

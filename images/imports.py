@@ -123,7 +123,7 @@ def start(
         id=str(uuid.uuid4()),  # now rather than at the flush: the lock below names it
         type="api_image_import",
         status="pending",
-        owner=ctx.project_id or "",
+        owner=ctx.owner or "",
         image_id=image.id,
         request_id=ctx.request_id,
         user_id=ctx.user_id,
@@ -162,7 +162,7 @@ def of_image(session: orm.Session, ctx: context.Context, image_id: str) -> list[
         .order_by(models.Task.created_at.desc(), models.Task.id)
     )
     if not ctx.is_admin:
-        query = query.where(models.Task.owner == ctx.project_id)
+        query = query.where(models.Task.owner == ctx.owner)
     return list(session.scalars(query))
 
 

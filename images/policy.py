@@ -18,6 +18,7 @@ _SEEN = (
     "(project_id:%(project_id)s or project_id:%(member_id)s or 'community':%(visibility)s"
     " or 'public':%(visibility)s or 'shared':%(visibility)s)"
 )
+_SHARER = f"{_ADMIN} or (role:reader and (project_id:%(project_id)s or project_id:%(member_id)s))"
 _SERVICE = "rule:service_api"
 
 DEFAULTS = {
@@ -43,6 +44,12 @@ DEFAULTS = {
     "add_image_location": f"{_SERVICE} or {_MEMBER}",
     "fetch_image_location": _SERVICE,
     "stores_info_detail": f"{_ADMIN} or {_SERVICE}",
+    "add_member": _MEMBER,
+    "delete_member": _MEMBER,
+    "modify_member": f"{_ADMIN} or (role:member and project_id:%(member_id)s)",
+    "get_member": _SHARER,
+    "get_members": _SHARER,
+    "manage_image_cache": _ADMIN,
     "tasks_api_access": _ADMIN,
     "get_task": "",
     "get_tasks": "",
@@ -74,8 +81,15 @@ def allowed(
     asker: context.Context, rule: str, image: models.Image | None = None, **target: Any
 ) -> bool:
     """Whether `asker` may do what `rule` names, to `image` or to what `target` describes."""
-    credentials = {"user_id": asker.user_id, "project_id": asker.project_id, "roles": asker.roles}
-    target.setdefault("project_id", asker.project_id)
+    credentials = {
+        "user_id": asker.user_id,
+        "project_id": asker.owner,
+        "roles": asker.roles,
+        "service_roles": asker.service_roles,
+        "domain_id": asker.domain_id,
+        "system_scope": asker.system_scope,
+    }
+    target.setdefault("project_id", asker.owner)
     if image is not None:  # its columns, and its properties where they are loaded
         loaded = vars(image)
         for name, row in loaded.get("property_rows", {}).items():
@@ -84,7 +98,7 @@ def allowed(
         target |= loaded | {
             "image_id": image.id,
             "project_id": image.owner,
-            "member_id": None if image.owner == asker.project_id else asker.project_id,
+            "member_id": None if image.owner == asker.owner else asker.owner,
         }
     return bool(_enforcer().enforce(rule, target, credentials))
 

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-import openstack  # type: ignore[import-not-found]
+import openstack
 
 #: Seconds that an import may take.
 _PATIENCE = 120

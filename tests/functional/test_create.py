@@ -20,7 +20,9 @@ def test_an_empty_record(api: Api) -> None:
     path = f"/v2/images/{image['id']}"
     assert (answer.status_code, answer.content_type) == (201, "application/json")
     assert answer.headers["Location"] == f"http://localhost{path}"
-    assert answer.headers["OpenStack-image-import-methods"] == "glance-direct,web-download"
+    assert (
+        answer.headers["OpenStack-image-import-methods"] == "glance-direct,web-download,copy-image"
+    )
     assert "OpenStack-image-store-ids" not in answer.headers
     assert image.keys() == FIELDS
     set_ = {name: value for name, value in image.items() if value not in (None, False, 0, [])}

@@ -8,7 +8,7 @@ from tests.functional.conftest import Api, Caller
 
 def test_import_methods(caller: Caller) -> None:
     document = caller().ask("GET", "/v2/info/import").get_json()
-    assert document["import-methods"]["value"] == ["glance-direct", "web-download"]
+    assert document["import-methods"]["value"] == ["glance-direct", "web-download", "copy-image"]
     assert document["import-methods"]["type"] == "array"
     none = caller(options="enabled_import_methods = []")
     assert none.ask("GET", "/v2/info/import").get_json()["import-methods"]["value"] == []
