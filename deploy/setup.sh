@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs what Gantry needs, and only what is missing: system packages, a virtual environment, pinned requirements.
 #
-#     deploy/setup.sh [runtime|dev|integration|clients]
+#     deploy/setup.sh [runtime|dev|integration|clients|keystone]
 #
 #   runtime      .venv with requirements.txt and Gantry itself (the default)
 #   dev          .venv with requirements-dev.txt: runtime, the tests and the checks
 #   integration  dev, and the servers of PostgreSQL and MariaDB, which the tests start by themselves
 #   clients      .venv-clients with the unmodified OpenStack clients of `make compat`
+#   keystone     .venv-keystone with the real Keystone of `make compat`
 #
 # Run again, it does nothing while the pinned files are unchanged. PYTHON names another interpreter (3.11 or newer).
 set -euo pipefail
@@ -22,9 +23,9 @@ die() { printf 'setup: %s\n' "$@" >&2; exit 1; }
 case $MODE in
     runtime) venv=.venv pins=requirements.txt ;;
     dev | integration) venv=.venv pins=requirements-dev.txt ;;
-    clients) venv=.venv-clients pins=requirements-clients.txt ;;
-    -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) die "unknown mode '$MODE': say runtime, dev, integration or clients" ;;
+    clients | keystone) venv=.venv-$MODE pins=requirements-$MODE.txt ;;
+    -h | --help) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) die "unknown mode '$MODE': say runtime, dev, integration, clients or keystone" ;;
 esac
 
 # fingerprint PINS: what the stamp of these pins stands for: them, the entry points, this script, the interpreter.
@@ -138,7 +139,7 @@ if [ "$MODE" = runtime ] && installed requirements-dev.txt; then exit 0; fi
 start=$SECONDS
 make_venv
 install_pins
-[ "$MODE" = clients ] || install_gantry
+[ "$venv" != .venv ] || install_gantry
 "$venv/bin/python" -m pip check >/dev/null || { "$venv/bin/python" -m pip check >&2; die "$pins does not fit together"; }
 fingerprint "$pins" >"$venv/.setup-$pins"
 say "$venv is ready for $MODE ($((SECONDS - start)) s)"

@@ -24,6 +24,9 @@ class Context:
     #: Set where the token is for a domain or for the whole system, which our policies do not serve.
     domain_id: str | None = None
     system_scope: str | None = None
+    #: Domains that the user and the project are in; operators' rules may name them.
+    user_domain_id: str | None = None
+    project_domain_id: str | None = None
     #: Whether nobody has said who he is: then nothing may be changed.
     read_only: bool = False
     #: For calls to other services on the user's behalf; never to be logged or put into a job.

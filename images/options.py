@@ -222,6 +222,14 @@ _PASTE = [
     ),
 ]
 
+_HEALTH = [
+    cfg.StrOpt(
+        "disable_by_file_path",
+        default="/etc/glance/healthcheck_disable",
+        help="While this file exists, GET /healthcheck answers 503: send this machine no requests.",
+    ),
+]
+
 _NOAUTH = [
     cfg.StrOpt("project_id", default="demo", help="Project of every caller."),
     cfg.StrOpt("user_id", default="demo", help="User of every caller."),
@@ -284,6 +292,12 @@ _GANTRY = [
     cfg.FloatOpt("connect_timeout", default=10.0, help="Seconds to reach a web-download's host."),
     cfg.FloatOpt("read_timeout", default=60.0, help="Seconds without a byte that end a download."),
     cfg.IntOpt("max_redirects", default=5, help="Redirects that a web-download follows."),
+    cfg.DictOpt(
+        "remote_regions",
+        default={},
+        help="Image services of other regions, region:url,region:url, for glance-download where the "
+        "caller's catalog does not have them (flavor empty).",
+    ),
     cfg.IntOpt(
         "conversion_timeout", default=6 * 3600, help="Seconds that one qemu-img convert may take."
     ),
@@ -305,6 +319,7 @@ GROUPS: dict[str | None, Sequence[cfg.Opt]] = {
     "task": _TASK,
     "database": _DATABASE,
     "paste_deploy": _PASTE,
+    "healthcheck": _HEALTH,
     "noauth": _NOAUTH,
     "gantry": _GANTRY,
 }

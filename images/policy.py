@@ -1,94 +1,176 @@
-"""Who may do what: oslo.policy with Glance's rule names and defaults (contract section 5.2).
+"""Who may do what: oslo.policy with Glance's rule names and defaults (contract section 5.2, `images.rules`).
 
-An operator's file (`[oslo_policy] policy_file`) replaces single rules. Whether somebody may *see* an image is
-not decided here but in the database (`images.catalog`): what cannot be seen is not found.
+An operator's files (`[oslo_policy] policy_file`, `policy_dirs`) replace single rules and are read again when
+they change. Whether somebody may *see* an image is not decided here but in the database (`images.catalog`):
+what cannot be seen is not found.
 """
 
-import functools
+import logging
+import operator
+import pathlib
+import threading
+import time
 from typing import Any
 
-from oslo_policy import policy
+from oslo_config import cfg
+from oslo_policy import opts, policy
 
-from images import config, context, errors, models
+from images import config, context, errors, models, rules
 
-_ADMIN = "rule:context_is_admin"
-_MEMBER = f"{_ADMIN} or (role:member and project_id:%(project_id)s)"
-_READER = f"{_ADMIN} or (role:reader and project_id:%(project_id)s)"
-_SEEN = (
-    "(project_id:%(project_id)s or project_id:%(member_id)s or 'community':%(visibility)s"
-    " or 'public':%(visibility)s or 'shared':%(visibility)s)"
-)
-_SHARER = f"{_ADMIN} or (role:reader and (project_id:%(project_id)s or project_id:%(member_id)s))"
-_SERVICE = "rule:service_api"
+LOG = logging.getLogger(__name__)
 
-DEFAULTS = {
-    "default": "",
-    "context_is_admin": "role:admin",
-    "service_api": "role:service or role:admin",
-    "get_images": _READER,
-    "get_image": f"{_ADMIN} or (role:reader and {_SEEN})",
-    "add_image": f"{_ADMIN} or (role:member and project_id:%(project_id)s and project_id:%(owner)s)",
-    "modify_image": _MEMBER,
-    "delete_image": _MEMBER,
-    "upload_image": _MEMBER,
-    "download_image": f"{_ADMIN} or (role:member and {_SEEN})",
-    "download_from_store": f"{_ADMIN} or (role:member and {_SEEN})",
-    "publicize_image": _ADMIN,
-    "communitize_image": _MEMBER,
-    "deactivate": _MEMBER,
-    "reactivate": _MEMBER,
-    "copy_image": _ADMIN,
-    "get_image_location": _READER,
-    "set_image_location": _MEMBER,
-    "delete_image_location": _ADMIN,
-    "add_image_location": f"{_SERVICE} or {_MEMBER}",
-    "fetch_image_location": _SERVICE,
-    "stores_info_detail": f"{_ADMIN} or {_SERVICE}",
-    "add_member": _MEMBER,
-    "delete_member": _MEMBER,
-    "modify_member": f"{_ADMIN} or (role:member and project_id:%(member_id)s)",
-    "get_member": _SHARER,
-    "get_members": _SHARER,
-    "manage_image_cache": _ADMIN,
-    "tasks_api_access": _ADMIN,
-    "get_task": "",
-    "get_tasks": "",
-    "add_task": "",
-    "modify_task": "",
+DEFAULTS = rules.DEFAULTS
+
+#: What a rule may say of who asks, and what that is in a context; `tenant` and `user` are old names.
+_CREDENTIALS = {
+    "user_id": "user_id",
+    "user_domain_id": "user_domain_id",
+    "project_id": "owner",
+    "project_domain_id": "project_domain_id",
+    "domain_id": "domain_id",
+    "system_scope": "system_scope",
+    "roles": "roles",
+    "service_roles": "service_roles",
+    "is_admin": "is_admin",
+    "tenant": "owner",
+    "user": "user_id",
 }
+_values = operator.attrgetter(*_CREDENTIALS.values())
+
+#: How often it is looked for files that were not there before, in seconds.
+_SEARCH = 1.0
+_UNUSABLE = (
+    cfg.Error,
+    policy.InvalidDefinitionError,
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+)
 
 
-@functools.cache
-def _enforcer() -> policy.Enforcer:
-    """The rules of this process; the operator's file is read again when it has changed."""
-    enforcer = policy.Enforcer(config.CONF)
+class _Rules:
+    """The rules in force. They are replaced as a whole: no request is judged by half of them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._enforcer: policy.Enforcer | None = None
+        self._paths: list[pathlib.Path] = []
+        self._next_search = 0.0
+        self._versions: object = None
+        #: Rules by which the operator lets everybody do something.
+        self.open: frozenset[str] = frozenset()
+
+    def current(self) -> policy.Enforcer:
+        """The rules as the files have them now.
+
+        Raises:
+            Invalid: the files cannot be used, and never could in this process.
+        """
+        if time.monotonic() >= self._next_search:
+            self._paths = _files()
+            self._next_search = time.monotonic() + _SEARCH
+        versions = list(map(_version, self._paths))
+        if self._enforcer is not None and versions == self._versions:
+            return self._enforcer
+        with self._lock:
+            return self._read(versions)
+
+    def _read(self, versions: object) -> policy.Enforcer:
+        try:
+            enforcer = _load()
+        except _UNUSABLE as error:
+            if self._enforcer is None:
+                raise errors.Invalid(f"The policy files cannot be used: {error!r}") from error
+            LOG.exception("The policy files cannot be used; the rules from before remain in force")
+            enforcer = self._enforcer
+        else:
+            self._enforcer = enforcer
+            self.open = frozenset(
+                n for n, rule in enforcer.file_rules.items() if str(rule.check) == "@"
+            )
+        self._versions = versions
+        return enforcer
+
+
+def _files() -> list[pathlib.Path]:
+    """The operator's files that there are."""
+    opts.set_defaults(config.CONF)  # registers them
+    options = config.CONF.oslo_policy
+    named = [config.CONF.find_file(name) for name in (options.policy_file, *options.policy_dirs)]
+    found = [pathlib.Path(name) for name in named if name]
+    return found + [file for path in found if path.is_dir() for file in sorted(path.iterdir())]
+
+
+def _version(path: pathlib.Path) -> object:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return path, stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _load() -> policy.Enforcer:
+    """The defaults, and the operator's rules in their place."""
+    # oslo.policy would judge a rule that nobody has defined by `default`, which allows everything.
+    nothing = policy.RuleDefault("nothing", "!").check
+    enforcer = policy.Enforcer(config.CONF, default_rule=nothing)
     enforcer.suppress_default_change_warnings = True
-    enforcer.register_defaults(
-        [
-            policy.RuleDefault(name, check, scope_types=["project"])
-            for name, check in DEFAULTS.items()
-        ]
-    )
+    for name, check in DEFAULTS.items():
+        enforcer.register_default(policy.RuleDefault(name, check, scope_types=["project"]))
+    enforcer.load_rules(force_reload=True)
+    name = config.CONF.oslo_policy.policy_default_rule
+    if name in enforcer.file_rules:
+        enforcer.rules.default_rule = name
+    enforcer.skip_undefined_check = True  # they have been logged, and allow nothing
+    enforcer.check_rules(raise_on_violation=True)
+    enforcer.use_conf = False  # from now on it is not asked to look at files
     return enforcer
+
+
+_RULES = _Rules()
+
+
+def load() -> None:
+    """Read the operator's files, so that a fault in them is seen when the service starts.
+
+    Raises:
+        SystemExit: they cannot be used.
+    """
+    try:
+        _RULES.current()
+    except errors.Invalid as error:
+        raise SystemExit(f"gantry: the configuration cannot be used: {error}") from error
 
 
 def reset() -> None:
     """Forget the rules; the next question reads them from the configuration as it is then."""
-    _enforcer.cache_clear()
+    _RULES.__init__()  # type: ignore[misc]
+
+
+def known(rule: str) -> bool:
+    """Whether there is such a rule, of Glance's or of the operator's own."""
+    return rule in _RULES.current().rules
+
+
+def is_custom(rule: str) -> bool:
+    """Whether the operator has changed a rule, or who is an administrator.
+
+    Glance's own rules about images look at owner and visibility only; an operator's may look at everything.
+    """
+    return not _RULES.current().file_rules.keys().isdisjoint((rule, "context_is_admin"))
 
 
 def allowed(
     asker: context.Context, rule: str, image: models.Image | None = None, **target: Any
 ) -> bool:
     """Whether `asker` may do what `rule` names, to `image` or to what `target` describes."""
-    credentials = {
-        "user_id": asker.user_id,
-        "project_id": asker.owner,
-        "roles": asker.roles,
-        "service_roles": asker.service_roles,
-        "domain_id": asker.domain_id,
-        "system_scope": asker.system_scope,
-    }
+    enforcer = _RULES.current()
+    if asker.read_only and rule in rules.FOR_ANYBODY and rule not in enforcer.file_rules:
+        visibility = target.get("visibility", "public") if image is None else image.visibility
+        return visibility in ("public", "community")
+    if asker.project_id is None and not asker.read_only:
+        return False  # a token for a domain, the whole system or nothing: no rule is about those
     target.setdefault("project_id", asker.owner)
     if image is not None:  # its columns, and its properties where they are loaded
         loaded = vars(image)
@@ -100,7 +182,28 @@ def allowed(
             "project_id": image.owner,
             "member_id": None if image.owner == asker.owner else asker.owner,
         }
-    return bool(_enforcer().enforce(rule, target, credentials))
+        if rule in _RULES.open and not _is_owners(asker, rule, image):
+            return False
+    credentials = dict(zip(_CREDENTIALS, _values(asker), strict=True))
+    if asker.service_roles and rule in rules.FOR_SERVICES:
+        _add_service(enforcer, credentials)
+    return bool(enforcer.enforce(rule, target, credentials))
+
+
+def _is_owners(asker: context.Context, rule: str, image: models.Image) -> bool:
+    """Whether a rule that lets everybody act is about the asker's image.
+
+    In Glance up to Rocky almost every rule was `""`, and that one may change only one's own was in the code.
+    """
+    mine = image.owner is not None and image.owner == asker.owner
+    return mine or asker.is_admin or rule not in rules.FOR_OWNERS
+
+
+def _add_service(enforcer: policy.Enforcer, credentials: dict[str, Any]) -> None:
+    """Let the roles of the service that asks count as the user's, if `service_api` holds for them."""
+    service_roles = credentials["service_roles"]
+    if enforcer.enforce("service_api", {}, credentials | {"roles": service_roles}):
+        credentials["roles"] += service_roles
 
 
 def enforce(
@@ -109,20 +212,20 @@ def enforce(
     """Refuse what `rule` does not allow to `asker`.
 
     Raises:
-        NotFound: an image that the rule does not let the asker see.
+        NotFound: an image that `get_image` does not let the asker see, whatever the rule.
         Forbidden: anything else.
     """
     if allowed(asker, rule, image, **target):
         return
-    if rule == "get_image" and image is not None:
+    if image is not None and (rule == "get_image" or not allowed(asker, "get_image", image)):
         raise errors.NotFound(f"No image found with ID {image.id}")
     raise errors.Forbidden(f"You are not authorized to complete {rule} action.")
 
 
 def sift(asker: context.Context, images: list[models.Image]) -> list[models.Image]:
     """Those of the images that `get_image` allows the asker to see."""
-    # A check costs half a millisecond. Glance's own rule looks at these two only; an operator's may at all.
-    custom = not _enforcer().file_rules.keys().isdisjoint(("get_image", "context_is_admin"))
+    # Glance's own rule looks at these two only; an operator's may look at everything.
+    custom = not _RULES.current().file_rules.keys().isdisjoint(("get_image", "context_is_admin"))
     known: dict[Any, bool] = {}
     kept = []
     for image in images:
