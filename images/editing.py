@@ -5,6 +5,7 @@ Names are judged here (`check_names`), values by the JSON schema that the API se
 """
 
 import dataclasses
+import json
 import re
 import uuid
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from typing import Any, Literal
 
 from sqlalchemy import exc, orm
 
-from images import config, context, db, errors, models, policy, statuses
+from images import config, context, db, errors, models, policy, protections, statuses
 
 #: Columns that a caller may set.
 _EDITABLE = (
@@ -40,6 +41,8 @@ class Change:
     value: Any = None
     #: Whether adding what is there already is refused (the older patch format).
     must_be_new: bool = False
+    #: Which part of the member: `-` or a number, for `locations` only.
+    position: str | None = None
 
 
 def check_names(names: Iterable[str], *, creating: bool) -> None:
@@ -62,7 +65,7 @@ def create(session: orm.Session, asker: context.Context, fields: dict[str, Any])
     """A new image, `queued`, of the asker's project unless an administrator names another owner.
 
     Raises:
-        Forbidden: the asker may not, or not with this owner or visibility.
+        Forbidden: the asker may not, or not with this owner, visibility or property.
         Duplicate: the id is taken, perhaps by an image that was deleted.
         LimitExceeded: it has too many tags or properties.
     """
@@ -77,8 +80,10 @@ def create(session: orm.Session, asker: context.Context, fields: dict[str, Any])
     image.created_at = image.updated_at = db.now()
     image.location_rows, image.tag_rows, image.property_rows = [], [], {}
     _set_tags(image, fields.get("tags", []))
+    judge = protections.Judge(asker)
     for name in fields.keys() - {"id", "tags", *_EDITABLE}:
-        image.set_property(name, fields[name])
+        judge.require("create", name)
+        image.set_property(name, _text(fields[name]))
     _check_property_quota(image)
     session.add(image)
     _flush(session, f"Image ID {image.id} already exists!")
@@ -112,17 +117,18 @@ def apply(
         Conflict: a property is replaced or removed that is not there, or added that must be new.
         LimitExceeded: it would have too many tags or properties.
     """
+    judge = protections.Judge(asker)
     for change in changes:
         if change.name == "tags" or change.name in _EDITABLE:
             _change_column(asker, image, change)
         else:
-            _change_property(image, change)
+            _change_property(judge, image, change)
     if any(change.operation == "add" for change in changes):
         _check_property_quota(image)
     if changes:
         image.updated_at = db.now()
-    # MariaDB takes names that differ in case only for the same.
-    _flush(session, "A property's name differs from another one's in case only")
+    # MySQL takes names that differ in a space at the end for the same.
+    _flush(session, "A property's name differs from another one's in a space at its end only")
 
 
 def _change_column(asker: context.Context, image: models.Image, change: Change) -> None:
@@ -142,18 +148,28 @@ def _change_column(asker: context.Context, image: models.Image, change: Change) 
     _set_columns(image, {change.name: change.value})
 
 
-def _change_property(image: models.Image, change: Change) -> None:
-    there = change.name in image.properties
+def _change_property(judge: protections.Judge, image: models.Image, change: Change) -> None:
+    """What the asker may not read is, to the asker, not there: Glance's way, an `add` overwrites it."""
+    there = change.name in image.properties and judge.allows("read", change.name)
     if change.operation == "add":
         if there and change.must_be_new:
             raise errors.Conflict(f"Property {change.name} already present.")
+        judge.require("update" if there else "create", change.name)
     elif not there:
         raise errors.Conflict(f"Property {change.name} does not exist.")
     if change.operation == "remove":
+        judge.require("delete", change.name)
         row = image.property_rows[change.name]
         row.deleted, row.deleted_at = True, db.now()
-    else:
-        image.set_property(change.name, change.value)
+        return
+    if change.operation == "replace":
+        judge.require("update", change.name)
+    image.set_property(change.name, _text(change.value))
+
+
+def _text(value: Any) -> str | None:
+    """A property's value as it is kept; what is no text has a type of the operator's own schema."""
+    return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
 def _set_columns(image: models.Image, values: dict[str, Any]) -> None:

@@ -16,6 +16,15 @@ def operation(op: str, path: str, *value: Any) -> dict[str, Any]:
     return {"op": op, "path": path} | ({"value": value[0]} if value else {})
 
 
+#: What no caller may set, change or remove.
+NOT_THEIRS = (
+    *("id", "status", "size", "checksum", "virtual_size", "created_at", "updated_at"),
+    *("os_hash_algo", "os_hash_value", "direct_url", "self", "file", "schema"),
+    *("stores", "location", "deleted", "deleted_at", "member", "context"),
+    *("extra_properties", "image_id", "os_glance_import_task", "os_glance_x"),
+)
+
+
 @pytest.fixture
 def image_id(api: Api) -> str:
     return api.create(name="n", disk_format="raw", here="1", tags=["a"])
@@ -82,19 +91,30 @@ def test_changes(
         (operation("add", "/locations/-", {}), 403),
         (operation("replace", "/missing", "n"), 409),
         (operation("remove", "/missing"), 409),
+        (operation("remove", "/locations/0"), 403),
         *[
             (operation("remove", f"/{name}"), 403)
-            for name in ("name", "tags", "visibility", "owner")
-        ],
-        *[
-            (operation("replace", f"/{name}", "x"), 403)
             for name in (
-                *("id", "status", "size", "checksum", "virtual_size", "created_at", "updated_at"),
-                *("os_hash_algo", "os_hash_value", "direct_url", "self", "file", "schema"),
-                *("stores", "location", "deleted", "deleted_at", "member", "context"),
-                *("extra_properties", "image_id", "os_glance_import_task", "os_glance_x"),
+                *("name", "tags", "visibility", "owner", "protected", "os_hidden", "min_disk"),
+                *("min_ram", "disk_format", "container_format"),
             )
         ],
+        *[(operation("replace", f"/{name}", "x"), 403) for name in NOT_THEIRS],
+        (operation("replace", "/tags", [5]), 400),
+        (operation("replace", "/tags", ["x" * 256]), 400),
+        (operation("add", "/tags", "a"), 400),
+        (operation("replace", "/protected", "true"), 400),
+        (operation("replace", "/os_hidden", None), 400),
+        (operation("replace", "/min_disk", 2**31), 400),
+        (operation("replace", "/min_disk", True), 400),
+        (operation("replace", "/container_format", "tape"), 400),
+        (operation("replace", "/visibility", None), 400),
+        (operation("add", "/new", {}), 400),
+        (operation("add", "/new", True), 400),
+        (operation("add", "/new\U0001f600", "x"), 400),
+        (operation("remove", "/Here"), 409),
+        (operation("replace", "/HERE", "x"), 409),
+        (operation("replace", "/owner", None), 403),
         (operation("replace", "/name", 5), 400),
         (operation("replace", "/name", "x" * 256), 400),
         (operation("replace", "/tags", "a"), 400),
@@ -168,6 +188,58 @@ def test_formats_are_fixed_once_there_are_data(
     assert api.patch(image_id, operation("replace", "/name", "m")).status_code == 200
 
 
+@pytest.mark.parametrize("status", ["queued", "importing"])
+@pytest.mark.parametrize("op", ["add", "replace"])
+def test_formats_may_be_changed_before_there_are_data(
+    api: Api, image_id: str, execute: Callable[[Any], None], status: str, op: str
+) -> None:
+    execute(sa.update(models.Image).values(status=status))
+    for column in ("disk_format", "container_format"):
+        for value in ("ami", None):
+            answer = api.patch(image_id, operation(op, f"/{column}", value))
+            assert (answer.status_code, answer.get_json()[column]) == (200, value)
+
+
+@pytest.mark.parametrize("op", ["add", "replace"])
+@pytest.mark.parametrize("owner", [STRANGER, OWNER, "x" * 255, None])
+def test_only_an_administrator_gives_an_image_away(
+    caller: Caller, image_id: str, op: str, owner: str | None
+) -> None:
+    change = operation(op, "/owner", owner)
+    for roles in ("member,reader", "reader", "member,manager,reader"):
+        api = caller(roles=roles)
+        assert api.patch(image_id, change).status_code == 403
+        assert api.show(image_id)["owner"] == OWNER
+    assert caller(roles="admin").patch(image_id, change).get_json()["owner"] == owner
+
+
+@pytest.mark.parametrize(
+    ("visibility", "member", "admin"),
+    [("private", 200, 200), ("shared", 200, 200), ("community", 200, 200), ("public", 403, 200)],
+)
+def test_visibilities(
+    caller: Caller, image_id: str, visibility: str, member: int, admin: int
+) -> None:
+    change = operation("replace", "/visibility", visibility)
+    assert caller().patch(image_id, change).status_code == member
+    answer = caller(project=STRANGER, roles="admin").patch(image_id, change)
+    assert (answer.status_code, answer.get_json()["visibility"]) == (admin, visibility)
+    # A public image stays its owner's to change, but for making it public again.
+    assert caller().patch(image_id, operation("replace", "/name", "m")).status_code == 200
+    assert (
+        caller().patch(image_id, operation("replace", "/visibility", "shared")).status_code == 200
+    )
+
+
+def test_what_an_administrator_may_not(caller: Caller, image_id: str) -> None:
+    admin = caller(roles="admin,member,reader")
+    before = admin.show(image_id)
+    for op in ("add", "replace", "remove"):
+        for name in NOT_THEIRS:
+            assert admin.patch(image_id, operation(op, f"/{name}", "x")).status_code == 403
+    assert admin.show(image_id) == before
+
+
 def test_what_an_administrator_may(caller: Caller, image_id: str) -> None:
     admin = caller(roles="admin")
     changes = [operation("replace", "/owner", STRANGER), operation("add", "/visibility", "public")]
@@ -202,12 +274,34 @@ def test_quotas_hold_for_what_is_added_only(caller: Caller, image_id: str) -> No
     assert endless.patch(image_id, *many).status_code == 200
 
 
-def test_another_ones_image(caller: Caller) -> None:
-    image_id = caller(project=STRANGER).create(visibility="community")
-    private = caller(project=STRANGER).create(visibility="private")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [],
+        [operation("add", "/a", "b")],
+        [operation("replace", "/here", "b")],
+        [operation("remove", "/here")],
+        [operation("remove", "/missing")],
+        [operation("replace", "/name", "m")],
+        [operation("replace", "/tags", ["b"])],
+        [operation("replace", "/visibility", "private")],
+        [operation("replace", "/protected", False)],
+        [operation("replace", "/os_hidden", True)],
+        [operation("replace", "/owner", OWNER)],
+        [operation("add", "/owner", OWNER)],
+    ],
+)
+def test_another_ones_image(caller: Caller, changes: list[dict[str, Any]]) -> None:
+    owner = caller(project=STRANGER)
+    seen = [owner.create(visibility=visibility, here="1") for visibility in ("community", "shared")]
+    hidden = [owner.create(visibility=visibility, here="1") for visibility in ("private", "shared")]
+    owner.ask("POST", f"/v2/images/{seen[1]}/members", {"member": OWNER})
+    before = [owner.show(image_id) for image_id in (*seen, *hidden)]
     api = caller()
-    assert api.patch(image_id, operation("add", "/a", "b")).status_code == 403
-    assert api.patch(private, operation("add", "/a", "b")).status_code == 404
+    assert [api.patch(image_id, *changes).status_code for image_id in seen] == [403, 403]
+    assert [api.patch(image_id, *changes).status_code for image_id in hidden] == [404, 404]
+    owner = caller(project=STRANGER)
+    assert [owner.show(image_id) for image_id in (*seen, *hidden)] == before
 
 
 def test_a_reader_changes_nothing(caller: Caller, image_id: str) -> None:
