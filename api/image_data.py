@@ -1,12 +1,15 @@
 """The bytes of an image: PUT and GET /file, PUT /stage (contract sections 2.3 and 2.4)."""
 
+import logging
 import re
 
 import flask
 from werkzeug import wsgi
 
 from api import body, ranges, render
-from images import catalog, config, db, errors, models, policy, stores, uploads
+from images import catalog, config, db, errors, locations, models, policy, stores, uploads
+
+_LOG = logging.getLogger(__name__)
 
 blueprint = flask.Blueprint("image_data", __name__, url_prefix="/v2/images/<image_id>")
 
@@ -51,25 +54,58 @@ def _size_hint() -> int | None:
 def download(image_id: str) -> flask.Response:
     """GET /v2/images/{id}/file."""
     body.refuse(flask.request.environ)
+    asker = flask.g.context
     with db.reading() as session:
-        image = catalog.get(session, flask.g.context, image_id)
-    policy.enforce(flask.g.context, "download_image", image)
-    if image.status == "deactivated" and not flask.g.context.is_admin:
+        image = catalog.get(session, asker, image_id)
+    policy.enforce(asker, "download_image", image)
+    if image.status == "deactivated" and not asker.is_admin:
         raise errors.Forbidden(f"The requested image {image.id} has been deactivated.")
-    rows = render.by_weight(image.location_rows)
-    return _send(image, rows[0]) if rows else render.empty()
+    rows = locations.preferring(image.location_rows, _preferred(image))
+    # Of an image that is being imported some stores may have the bytes already, but nobody has judged them.
+    usable = rows and image.status in ("active", "deactivated")
+    return _send_first(image, rows) if usable else render.empty()
+
+
+def _preferred(image: models.Image) -> list[str]:
+    """The stores that the caller would like the bytes from; they are tried first."""
+    named = [name.strip() for name in flask.request.args.get("prefer", "").split(",")]
+    wanted = [name for name in named if name]
+    if not wanted:
+        return []
+    policy.enforce(flask.g.context, "download_from_store", image)
+    if not stores.multi():
+        raise errors.Invalid(
+            "Store selection for download is not available when multiple backends are not enabled."
+        )
+    known = {store.id for store in stores.configured()}
+    for name in wanted:
+        if name not in known:
+            raise errors.Invalid(f"Store '{name}' is not configured.")
+    return wanted
+
+
+def _send_first(image: models.Image, rows: list[models.ImageLocation]) -> flask.Response:
+    """The bytes from the first location that gives them."""
+    for row in rows[:-1]:
+        try:
+            return _send(image, row)
+        except (errors.NotFound, errors.Unavailable) as error:
+            _LOG.warning("Image %s: a location fails, the next one is tried: %s", image.id, error)
+    return _send(image, rows[-1])
 
 
 def _send(image: models.Image, location: models.ImageLocation) -> flask.Response:
     opened = stores.open_location(location)
     size = image.size if opened.size is None else opened.size
-    part = ranges.asked(flask.request, size or 0)
+    if size is None:  # neither Glance's v1 nor its store has said
+        size = stores.size_of(location.value, location.meta_data)
+    part = ranges.asked(flask.request, size)
     headers = {"Content-Type": _TYPE}
     if image.checksum:
         headers["Content-MD5"] = image.checksum
     if part is None and opened.path is not None:
-        return _send_file(opened, size or 0, headers)
-    first, last = part or (0, (size or 0) - 1)
+        return _send_file(opened, size, headers)
+    first, last = part or (0, size - 1)
     headers["Content-Length"] = str(last - first + 1)
     if part:
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"

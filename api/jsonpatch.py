@@ -1,5 +1,6 @@
 """The two patch media types, read into a list of changes (contract section 2.2)."""
 
+import dataclasses
 import re
 from collections.abc import Callable
 from typing import Any
@@ -63,8 +64,8 @@ def _operation(element: dict[str, Any]) -> Change:
         )
     if operation != "remove" and "value" not in element:
         raise errors.Invalid('Operation objects must contain a member named "value".')
-    name = _name(element.get("path"), operation)
-    return Change(operation, name, element.get("value"))
+    name, position = _pointed(element.get("path"), operation)
+    return Change(operation, name, element.get("value"), position=position)
 
 
 def _old_operation(element: dict[str, Any]) -> Change:
@@ -78,12 +79,11 @@ def _old_operation(element: dict[str, Any]) -> Change:
     changed = {"op": operation, "path": element[operation]}
     if "value" in element:
         changed["value"] = element["value"]
-    change = _operation(changed)
-    return Change(change.operation, change.name, change.value, must_be_new=operation == "add")
+    return dataclasses.replace(_operation(changed), must_be_new=operation == "add")
 
 
-def _name(path: Any, operation: str) -> str:
-    """The member that a JSON pointer of depth 1 names."""
+def _pointed(path: Any, operation: str) -> tuple[str, str | None]:
+    """The member that a JSON pointer names, and the place in it where it is changed in parts."""
     if not isinstance(path, str) or not path.startswith("/") or "//" in path or path.endswith("/"):
         raise errors.Invalid(f"Pointer `{path}` must begin with a slash and name a member.")
     if _BAD_ESCAPE.search(path):
@@ -92,4 +92,4 @@ def _name(path: Any, operation: str) -> str:
     allowed = 1 if first in _DEEP and operation != "replace" else 0
     if len(deeper) != allowed:
         raise errors.Invalid(f"Invalid JSON pointer for this resource: `{path}`")
-    return first
+    return first, deeper[0] if deeper else None

@@ -9,7 +9,8 @@ from typing import Any
 
 import flask
 
-from images import config, models, stores
+from images import config, extras, location_tasks, models, policy, protections, stores
+from images import locations as places
 
 _BASE = (
     *("id", "name", "status", "visibility", "owner", "protected", "os_hidden"),
@@ -17,12 +18,19 @@ _BASE = (
     *("checksum", "os_hash_algo", "os_hash_value"),
 )
 #: Marks that tell other processes of a Glance where to ask, and nobody else.
-_HIDDEN = ("os_glance_stage_host", "os_glance_hash_op_host")
+_HIDDEN = ("os_glance_stage_host", "os_glance_hash_op_host", location_tasks.REFUSED)
 
 
 def image(record: models.Image) -> dict[str, Any]:
-    """One image with its properties, tags and locations loaded."""
-    shown: dict[str, Any] = {n: v for n, v in record.properties.items() if n not in _HIDDEN}
+    """One image with its properties, tags and locations loaded, as the caller may see it."""
+    may = judge().allows
+    shown: dict[str, Any] = {
+        name: value
+        for name, value in record.properties.items()
+        if name not in _HIDDEN and may("read", name)
+    }
+    for name in extras.known().keys() & shown.keys():
+        shown[name] = record.property_rows[name].value  # which may be null
     shown |= {name: getattr(record, name) for name in _BASE}
     path = f"/v2/images/{record.id}"
     return (
@@ -39,26 +47,69 @@ def image(record: models.Image) -> dict[str, Any]:
     )
 
 
+def judge() -> protections.Judge:
+    """What the caller of this request may do with custom properties."""
+    if "judge" not in flask.g:
+        flask.g.judge = protections.Judge(flask.g.context)
+    made: protections.Judge = flask.g.judge
+    return made
+
+
 def _places(record: models.Image) -> dict[str, Any]:
-    """The conditional members: where the bytes are, as far as this service shows that."""
+    """The conditional members: where the bytes are, as far as this service shows that to the caller."""
     shown: dict[str, Any] = {}
-    rows = by_weight(record.location_rows)
-    if rows and stores.multi():
+    rows = places.ordered(record.location_rows)
+    if stores.multi():
         named = [(row.meta_data or {}).get("store") for row in rows]
-        shown["stores"] = ",".join(name for name in named if name)
-    if rows and config.CONF.show_image_direct_url:
-        shown["direct_url"] = rows[0].value
-    if config.CONF.show_multiple_locations:
-        shown["locations"] = [{"url": r.value, "metadata": r.meta_data or {}} for r in rows]
+        if names := [name for name in named if name] or _refused(record):
+            shown["stores"] = ",".join(names)
+    with_direct, with_all = (
+        config.CONF.show_image_direct_url and rows,
+        config.CONF.show_multiple_locations,
+    )
+    if (with_direct or with_all) and _may_see_places(record):
+        if with_direct:
+            shown["direct_url"] = rows[0].value
+        if with_all:
+            shown["locations"] = locations(record)
     return shown
 
 
-def by_weight(rows: list[models.ImageLocation]) -> list[models.ImageLocation]:
-    """The heaviest store's location first, else in the order in which they were made."""
-    if len(rows) < 2 or not stores.multi():  # noqa: PLR2004 - one needs no order
-        return rows
-    weights = {store.id: store.weight for store in stores.configured()}
-    return sorted(rows, key=lambda row: -weights.get((row.meta_data or {}).get("store", ""), 0))
+def locations(record: models.Image) -> list[dict[str, Any]]:
+    """An image's locations, the heaviest store's first (contract section 2.11)."""
+    rows = places.ordered(record.location_rows)
+    return [{"url": row.value, "metadata": row.meta_data or {}} for row in rows]
+
+
+def _refused(record: models.Image) -> list[str]:
+    """The store of a location whose data were not what was said; Glance shows it, and Tempest looks."""
+    row = record.property_rows.get(location_tasks.REFUSED)
+    return [row.value] if row and row.value and not row.deleted else []
+
+
+def _may_see_places(record: models.Image) -> bool:
+    """Policy `get_image_location`, asked once for images that it does not tell from one another."""
+    rule = "get_image_location"
+    if "places_seen" not in flask.g:
+        flask.g.places_seen = {}
+        flask.g.places_are_custom = policy.is_custom(rule)
+    known: dict[Any, bool] = flask.g.places_seen
+    key = record.id if flask.g.places_are_custom else record.owner
+    if key not in known:
+        known[key] = policy.allowed(flask.g.context, rule, record)
+    return known[key]
+
+
+def member(record: models.ImageMember) -> dict[str, Any]:
+    """One member of an image (contract section 2.8)."""
+    return {
+        "member_id": record.member,
+        "image_id": record.image_id,
+        "status": record.status,
+        "created_at": date(record.created_at),
+        "updated_at": date(record.updated_at or record.created_at),
+        "schema": "/v2/schemas/member",
+    }
 
 
 def task(record: models.Task) -> dict[str, Any]:

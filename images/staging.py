@@ -8,6 +8,7 @@ outcome of a conversion). Whoever writes, writes beside and renames, so that a n
 import dataclasses
 import errno
 import json
+import logging
 import operator
 import os
 import pathlib
@@ -16,6 +17,8 @@ from collections.abc import Callable
 from typing import BinaryIO, Protocol
 
 from images import config, digests, errors, formats
+
+LOG = logging.getLogger(__name__)
 
 #: The reserved store whose directory is the staging area where several stores are configured.
 RESERVED_STORE = "os_glance_staging_store"
@@ -157,9 +160,16 @@ def facts(file: pathlib.Path) -> Facts | None:
 
 
 def remove(image_id: str) -> None:
-    """Remove all that staging holds of an image; nothing is an error."""
-    for file in path().glob(f"{image_id}*"):
-        file.unlink(missing_ok=True)
+    """Remove all that staging holds of an image; nothing is an error.
+
+    Neither is a staging area that cannot be used: the record must be put right all the same, and what is
+    left over there is upkeep's.
+    """
+    try:
+        for file in path().glob(f"{image_id}*"):
+            file.unlink(missing_ok=True)
+    except (OSError, errors.Unavailable) as error:
+        LOG.warning("Staging of image %s may be left over: %s", image_id, error)
 
 
 def _remember(

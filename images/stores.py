@@ -12,7 +12,8 @@ import importlib.metadata
 import logging
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+import urllib.parse
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import glance_store
@@ -22,12 +23,41 @@ from glance_store import location as store_location
 from glance_store import multi_backend
 from oslo_config import cfg
 
-from images import config, errors, models, staging
+from images import config, errors, models, remote, staging
 
 #: glance_store's own names for what only the service itself may use.
 _RESERVED = {staging.RESERVED_STORE: "file", "os_glance_tasks_store": "file"}
 _COPY_PIECE = 64 << 20
 _READ_PIECE = 1 << 20
+#: What a location that somebody else names may never point at: files of this machine, and credentials of it.
+_REFUSED_SCHEMES = ("file", "filesystem", "swift+config")
+_WEB_SCHEMES = ("http", "https")
+#: What discovery tells of a driver: the member's name, and where the driver has it.
+_PROPERTIES: dict[str, dict[str, str]] = {
+    "file": {
+        "data_dir": "datadir",
+        "chunk_size": "chunk_size",
+        "thin_provisioning": "thin_provisioning",
+    },
+    "rbd": {"chunk_size": "chunk_size", "pool": "pool", "thin_provisioning": "thin_provisioning"},
+    "cinder": {
+        "volume_type": "store_conf.cinder_volume_type",
+        "use_multipath": "store_conf.cinder_use_multipath",
+    },
+    "swift": {
+        "container": "container",
+        "large_object_size": "large_object_size",
+        "large_object_chunk_size": "large_object_chunk_size",
+    },
+    "s3": {
+        name: name
+        for name in (
+            "s3_store_large_object_size",
+            "s3_store_large_object_chunk_size",
+            "s3_store_thread_pools",
+        )
+    },
+}
 #: Linking is refused with these across file systems, and where a file system has no links.
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
 
@@ -55,8 +85,18 @@ class Opened:
     _read: Callable[[int, int], Iterator[bytes]]
 
     def read_range(self, offset: int, length: int) -> Iterator[bytes]:
-        """`length` bytes from `offset` on, in pieces of at most 1 MiB."""
-        return self._read(offset, length)
+        """`length` bytes from `offset` on, in pieces of at most 1 MiB.
+
+        Raises:
+            NotFound: they are gone.
+            Unavailable: the store does not give them; both come before the first piece where the store says
+                so in time.
+        """
+        try:
+            with _translated():
+                return self._read(offset, length)
+        except FileNotFoundError as error:
+            raise errors.NotFound("The image's data are no longer in the store") from error
 
 
 def register_options(conf: cfg.ConfigOpts) -> None:
@@ -155,6 +195,73 @@ def configured() -> list[StoreInfo]:
     ]
 
 
+def properties(store_id: str) -> dict[str, Any]:
+    """What an administrator may know of a store besides (contract section 2.12)."""
+    driver, kind = _drivers()[store_id], config.CONF.enabled_backends[store_id]
+    shown = {name: _attribute(driver, path) for name, path in _PROPERTIES.get(kind, {}).items()}
+    if kind == "rbd":  # rbd://<fsid>/<pool>/
+        parts = (driver.url_prefix or "").removeprefix("rbd://").strip("/").split("/")
+        shown["fsid"] = parts[0] if len(parts) == 2 else None  # noqa: PLR2004
+    return shown
+
+
+def _attribute(driver: Any, path: str) -> Any:
+    for name in path.split("."):
+        driver = getattr(driver, name, None)
+    return driver
+
+
+def has_web_store() -> bool:
+    """Whether images may lie on web servers, which only reading needs."""
+    conf = config.CONF
+    if multi():
+        return "http" in _public(conf).values()
+    return "http" in conf.glance_store.stores
+
+
+def holder_of(url: str) -> str | None:
+    """The store that a location's URL belongs to; None where one store needs no name.
+
+    Raises:
+        Invalid: no store here has such data, or nobody may point at them.
+    """
+    try:
+        scheme = urllib.parse.urlsplit(url).scheme
+    except ValueError as error:
+        raise errors.Invalid("Invalid location: it is not a valid URL") from error
+    _drivers()
+    known = (
+        store_location.SCHEME_TO_CLS_BACKEND_MAP if multi() else store_location.SCHEME_TO_CLS_MAP
+    )
+    if scheme in _REFUSED_SCHEMES or scheme not in known:
+        raise errors.Invalid("Invalid location: no store here takes URLs of its scheme")
+    if not multi():
+        return None
+    for name in _public(config.CONF):
+        prefix = known[scheme][name]["store"].url_prefix if name in known[scheme] else None
+        if prefix and url.startswith(prefix):
+            return name
+    raise errors.Invalid("Invalid location: no store here holds such data")
+
+
+def size_of(url: str, metadata: dict[str, Any] | None) -> int:
+    """The bytes behind a location, as its store says; it is asked over the network.
+
+    Raises:
+        NotFound, Unavailable: the store has no such data, or cannot be asked.
+    """
+    driver, place = _resolve(url, metadata)
+    if _is_web(driver):
+        return remote.size(url, _trust(metadata))
+    with _translated():
+        return int(driver.get_size(place) or 0)
+
+
+def listed(names: Iterable[str]) -> str:
+    """As an image's record shows a list of stores; a single store has no name to show."""
+    return ",".join(sorted(names)) if multi() else ""
+
+
 def writable() -> list[str]:
     """Ids of the stores that an image can be put into."""
     if not multi():
@@ -163,13 +270,18 @@ def writable() -> list[str]:
 
 
 def add(
-    store_id: str, image_id: str, file: pathlib.Path, on_bytes: Callable[[int], None] | None = None
+    store_id: str,
+    image_id: str,
+    file: pathlib.Path,
+    on_bytes: Callable[[int], None] | None = None,
+    *,
+    link: bool = True,
 ) -> tuple[str, dict[str, str]]:
     """Put a staged file into a store, fsynced; the URI and the metadata of its location.
 
-    The staged file stays: it is linked into a file store of its own file system (which is what makes a
-    second try after a crash possible, where a rename would not be), and copied anywhere else. What an
-    earlier try left under the image's name is replaced.
+    The staged file stays: it is linked into the first file store of its own file system (which is what makes
+    a second try after a crash possible, where a rename would not be), and copied anywhere else, or (`link`)
+    everywhere. What an earlier try left under the image's name is replaced.
 
     Raises:
         StorageFull, Unavailable: the store cannot take it; nothing is left in the store.
@@ -177,7 +289,7 @@ def add(
     driver = _drivers()[store_id]
     with _translated(store_id):
         if "file" in driver.get_schemes():
-            return _add_file(driver, image_id, file, on_bytes)
+            return _add_file(driver, image_id, file, on_bytes, link=link)
         with file.open("rb") as source:
             url, _, _, _, metadata = driver.add(
                 image_id, source, file.stat().st_size, config.CONF.hashing_algorithm
@@ -186,13 +298,21 @@ def add(
 
 
 def _add_file(
-    driver: Any, image_id: str, file: pathlib.Path, on_bytes: Callable[[int], None] | None
+    driver: Any,
+    image_id: str,
+    file: pathlib.Path,
+    on_bytes: Callable[[int], None] | None,
+    *,
+    link: bool,
 ) -> tuple[str, dict[str, str]]:
     size = file.stat().st_size
     target = pathlib.Path(driver._find_best_datadir(size)) / image_id
     part = target.with_name(f".{image_id}.part")
     try:
-        _link_or_copy(file, part, on_bytes)
+        part.unlink(missing_ok=True)
+        # What another store has linked already is copied: damage to one store's bytes is not to be both's.
+        if not (link and file.stat().st_nlink == 1 and _link(file, part)):
+            _copy(file, part, on_bytes)
         mode = driver.store_conf.filesystem_store_file_perm
         if mode > 0:
             part.chmod(int(str(mode), 8))
@@ -209,17 +329,17 @@ def _add_file(
     return f"file://{target}", metadata
 
 
-def _link_or_copy(
-    file: pathlib.Path, target: pathlib.Path, on_bytes: Callable[[int], None] | None
-) -> None:
-    target.unlink(missing_ok=True)
+def _link(file: pathlib.Path, target: pathlib.Path) -> bool:
     try:
         os.link(file, target)
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise
-    else:
-        return
+        return False
+    return True
+
+
+def _copy(file: pathlib.Path, target: pathlib.Path, on_bytes: Callable[[int], None] | None) -> None:
     done, size = 0, file.stat().st_size
     with file.open("rb") as source, target.open("wb") as sink:
         while done < size:
@@ -227,7 +347,7 @@ def _link_or_copy(
                 source.fileno(), sink.fileno(), min(_COPY_PIECE, size - done)
             )
             if not moved:
-                raise errors.Unavailable("The staged file was cut while it was copied")
+                raise errors.Unavailable("The file was cut while it was copied")
             done += moved
             if on_bytes:
                 on_bytes(done)
@@ -249,6 +369,8 @@ def delete(url: str, metadata: dict[str, str] | None) -> None:
         Unavailable: the store cannot be reached or does not let go of them.
     """
     driver, location = _resolve(url, metadata)
+    if _is_web(driver):
+        return  # somebody else's server
     with _translated(), contextlib.suppress(store_errors.NotFound):
         driver.delete(location)
 
@@ -260,7 +382,11 @@ def open_location(location: models.ImageLocation) -> Opened:
         NotFound: they are gone.
         Unavailable: the store cannot be reached.
     """
-    driver, place = _resolve(location.value, location.meta_data)
+    url, metadata = location.value, location.meta_data
+    driver, place = _resolve(url, metadata)
+    if _is_web(driver):
+        trust = _trust(metadata)
+        return Opened(None, None, lambda offset, length: remote.read(url, offset, length, trust))
     with _translated():
         size = driver.get_size(place)
     if "file" not in driver.get_schemes():
@@ -269,9 +395,9 @@ def open_location(location: models.ImageLocation) -> Opened:
     return Opened(size, path, lambda offset, length: _read_file(path, offset, length))
 
 
-def _resolve(url: str, metadata: dict[str, str] | None) -> tuple[Any, Any]:
+def _resolve(url: str, metadata: dict[str, Any] | None) -> tuple[Any, Any]:
     _drivers()
-    store_id = (metadata or {}).get("store") or (metadata or {}).get("backend")
+    store_id = _named(metadata)
     with _translated(store_id):
         if multi() and store_id:
             place = store_location.get_location_from_uri_and_backend(url, store_id)
@@ -283,23 +409,49 @@ def _resolve(url: str, metadata: dict[str, str] | None) -> tuple[Any, Any]:
         return glance_store.get_store_from_uri(url), store_location.get_location_from_uri(url)
 
 
+def _named(metadata: dict[str, Any] | None) -> str | None:
+    return (metadata or {}).get("store") or (metadata or {}).get("backend")
+
+
+def _is_web(driver: Any) -> bool:
+    return "http" in driver.get_schemes()
+
+
+def _trust(metadata: dict[str, Any] | None) -> remote.Trust:
+    conf = config.CONF[_named(metadata) or default_id()] if multi() else config.CONF.glance_store
+    return remote.Trust(
+        certificates=conf.https_ca_certificates_file,
+        verify=bool(conf.https_ca_certificates_file) or not conf.https_insecure,
+        proxies=dict(conf.http_proxy_information),
+    )
+
+
 def _read_file(path: pathlib.Path, offset: int, length: int) -> Iterator[bytes]:
-    with path.open("rb", buffering=0) as file:
-        file.seek(offset)
-        while length and (piece := file.read(min(_READ_PIECE, length))):
-            length -= len(piece)
-            yield piece
+    file = path.open("rb", buffering=0)
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal length
+        with file:
+            file.seek(offset)
+            while length and (piece := file.read(min(_READ_PIECE, length))):
+                length -= len(piece)
+                yield piece
+
+    return pieces()
 
 
 def _read(driver: Any, place: Any, offset: int, length: int) -> Iterator[bytes]:
     """Through a driver; one that cannot begin in the middle is read from its beginning."""
-    with _translated():
-        try:
-            pieces, _ = driver.get(place, offset=offset, chunk_size=length)
-            skip = 0
-        except store_errors.StoreRandomGetNotSupported:
-            pieces, _ = driver.get(place)
-            skip = offset
+    try:
+        pieces, _ = driver.get(place, offset=offset, chunk_size=length)
+        skip = 0
+    except store_errors.StoreRandomGetNotSupported:
+        pieces, _ = driver.get(place)
+        skip = offset
+    return _cut(pieces, skip, length)
+
+
+def _cut(pieces: Any, skip: int, length: int) -> Iterator[bytes]:
     for piece in pieces:
         kept = piece[skip : skip + length]
         skip = max(0, skip - len(piece))
@@ -318,6 +470,8 @@ def _translated(store_id: str | None = None) -> Iterator[None]:
         yield
     except store_errors.NotFound as error:
         raise errors.NotFound("The image's data are no longer in the store") from error
+    except store_errors.StoreAddDisabled as error:
+        raise errors.Gone(f"{name} takes no data") from error
     except store_errors.StorageFull as error:
         raise errors.StorageFull(f"{name} is full") from error
     except (store_errors.InUseByStore, store_errors.HasSnapshot) as error:

@@ -2,7 +2,9 @@
 
 import hashlib
 import io
+import os
 import pathlib
+import resource
 from collections.abc import Callable
 from typing import Any
 
@@ -241,3 +243,117 @@ def test_where_the_data_are(caller: Caller, stored: str, tmp_path: pathlib.Path)
     api = caller(options="show_multiple_locations = true")
     assert api.show(stored)["locations"] == [{"url": url, "metadata": {}}]
     assert api.show(api.create())["locations"] == []
+
+
+def test_the_store_header_is_for_several_stores(api: Api) -> None:
+    image_id = api.create(**FORMATS)
+    assert api.put(image_id, DATA, X_Image_Meta_Store="unknown").status_code == 204
+
+
+def test_a_download_in_any_form(api: Api, stored: str) -> None:
+    for accept in ("application/json", "text/html;q=0", "image/*;q=x", ",,,", "\xe9"):
+        answer = api.ask("GET", f"/v2/images/{stored}/file", headers={"Accept": accept})
+        assert (answer.status_code, answer.data) == (200, DATA)
+    assert api.ask("HEAD", f"/v2/images/{stored}/file").status_code == 405
+
+
+class Disturbed(io.BytesIO):
+    """A body during which something happens."""
+
+    def __init__(self, data: bytes, event: Callable[[], object]) -> None:
+        super().__init__(data)
+        self._event: Callable[[], object] | None = event
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Some bytes; the event comes before the first ones."""
+        event, self._event = self._event, None
+        if event:
+            event()
+        return super().read(size)
+
+    def readinto(self, buffer: Any, /) -> int:
+        """As `read`."""
+        piece = self.read(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+def disturbed(api: Api, image_id: str, what: str, event: Callable[[], object]) -> Any:
+    """PUT with a body during which something happens."""
+    return api.ask(
+        "PUT",
+        f"/v2/images/{image_id}/{what}",
+        input_stream=Disturbed(DATA, event),
+        content_type="application/octet-stream",
+        content_length=len(DATA),
+    )
+
+
+def left_over(tmp_path: pathlib.Path) -> list[pathlib.Path]:
+    return [file for file in tmp_path.glob("[is]*/*") if file.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "code"), [("file", "saving", 410), ("stage", "uploading", 404)]
+)
+def test_deleted_meanwhile(
+    api: Api, tmp_path: pathlib.Path, what: str, status: str, code: int
+) -> None:
+    image_id = api.create(**FORMATS)
+    seen = []
+
+    def delete() -> None:
+        seen.append(api.show(image_id)["status"])
+        seen.append(api.ask("DELETE", f"/v2/images/{image_id}").status_code)
+
+    assert disturbed(api, image_id, what, delete).status_code == code
+    assert seen == [status, 204]
+    assert api.ask("GET", f"/v2/images/{image_id}").status_code == 404
+    assert not left_over(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("what", "place"), [("file", "images"), ("file", "staging"), ("stage", "staging")]
+)
+def test_r05_a_place_that_cannot_be_written_to(
+    api: Api, tmp_path: pathlib.Path, what: str, place: str
+) -> None:
+    """503 and `queued`, without a path in the answer; the next try works."""
+    image_id = api.create(**FORMATS)
+    assert api.put(api.create(**FORMATS), DATA).status_code == 204
+    (tmp_path / place).rename(tmp_path / "away")
+    (tmp_path / place).touch()
+    answer = api.put(image_id, DATA, what)
+    assert answer.status_code == 503, answer.text
+    assert str(tmp_path) not in answer.text
+    image = api.show(image_id)
+    (tmp_path / place).unlink()
+    (tmp_path / "away").rename(tmp_path / place)
+    assert (image["status"], image["size"], image["checksum"]) == ("queued", None, None)
+    assert not [file for file in left_over(tmp_path) if image_id in file.name]
+    assert api.put(image_id, DATA, what).status_code == 204
+
+
+@pytest.mark.parametrize("what", ["file", "stage"])
+def test_a_full_disk(api: Api, tmp_path: pathlib.Path, what: str) -> None:
+    """413; the limit on the size of a file looks to the service like a disk that is full."""
+    image_id = api.create(**FORMATS)
+    body = os.urandom(4 << 20)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 20, before[1]))
+    try:
+        answer = api.put(image_id, body, what)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert answer.status_code == 413, answer.text
+    assert status(api, image_id) == "queued"
+    assert not left_over(tmp_path)
+    assert api.put(image_id, body, what).status_code == 204
+
+
+def test_a_store_that_takes_nothing(caller: Caller, tmp_path: pathlib.Path) -> None:
+    api = caller(options="[glance_store]\nstores = http\ndefault_store = http")
+    image_id = api.create(**FORMATS)
+    assert api.put(image_id, DATA).status_code == 410
+    assert status(api, image_id) == "queued"
+    assert not left_over(tmp_path)

@@ -1,5 +1,7 @@
 """/v2/info and /v2/schemas (contract sections 2.12 and 2.14)."""
 
+import pathlib
+
 import jsonschema
 import pytest
 
@@ -24,6 +26,39 @@ def test_stores(caller: Caller, several_stores: str) -> None:
             {"id": "web", "read-only": "true"},
         ]
     }
+
+
+def test_what_administrators_and_services_may_know_of_stores(
+    caller: Caller, several_stores: str, tmp_path: pathlib.Path
+) -> None:
+    path = "/v2/info/stores/detail"
+    for roles in ("member,reader", "admin"):
+        assert caller(roles=roles).ask("GET", path).status_code == 404
+    assert caller(options=several_stores).ask("GET", path).status_code == 403
+    thin = several_stores.replace("[cheap]", "[cheap]\nfilesystem_thin_provisioning = true")
+    for roles in ("admin", "service"):
+        found = caller(roles=roles, options=thin).ask("GET", path).get_json()
+        file = {"chunk_size": 65536, "thin_provisioning": False, "data_dir": f"{tmp_path}/fast"}
+        assert found == {
+            "stores": [
+                {
+                    "id": "fast",
+                    "description": "SSD",
+                    "default": "true",
+                    "type": "file",
+                    "weight": 1,
+                    "properties": file,
+                },
+                {
+                    "id": "cheap",
+                    "type": "file",
+                    "weight": 9,
+                    "properties": file
+                    | {"data_dir": f"{tmp_path}/cheap", "thin_provisioning": True},
+                },
+                {"id": "web", "read-only": "true", "type": "http", "weight": 0, "properties": {}},
+            ]
+        }
 
 
 def test_a_record_matches_the_schema(api: Api) -> None:
@@ -61,7 +96,14 @@ def test_the_schemas_flags(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/v2/info/import", "/v2/info/stores", "/v2/schemas/image", "/v2/schemas/images"]
+    "path",
+    [
+        "/v2/info/import",
+        "/v2/info/stores",
+        "/v2/info/stores/detail",
+        "/v2/schemas/image",
+        "/v2/schemas/images",
+    ],
 )
 def test_no_bodies(api: Api, path: str) -> None:
     assert api.ask("GET", path, data=b"x").status_code == 400
