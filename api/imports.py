@@ -3,7 +3,7 @@
 import flask
 
 from api import body
-from images import catalog, db, imports, policy, queue
+from images import catalog, db, import_requests, policy, queue, quota
 
 blueprint = flask.Blueprint("imports", __name__, url_prefix="/v2/images/<image_id>/import")
 
@@ -12,10 +12,17 @@ blueprint = flask.Blueprint("imports", __name__, url_prefix="/v2/images/<image_i
 def start(image_id: str) -> flask.Response:
     """Begin an import; a worker does it."""
     document = body.read_json(flask.request.environ)
-    wanted = imports.parse(document, flask.request.headers.get("X-Image-Meta-Store"))
+    wanted = import_requests.parse(document, flask.request.headers.get("X-Image-Meta-Store"))
+    asker = flask.g.context
+    allowed = quota.for_asker(asker, image_id) if quota.enabled else None
     with db.transaction() as session:
-        image = catalog.get(session, flask.g.context, image_id, parts=("properties",))
-        policy.enforce(flask.g.context, "modify_image", image)
-        task = imports.start(session, flask.g.context, image, wanted)
-    queue.ring(task.id, wanted.method.queue)
+        image = catalog.get(session, asker, image_id, parts=("properties",))
+        if allowed:
+            quota.check_stored(session, allowed)
+        # The contract puts the state before the permission: whoever sees the image sees its status too.
+        import_requests.check_image(image, wanted)
+        policy.enforce(asker, wanted.method.rule, image)
+        task = import_requests.start(session, asker, image, wanted, allowed)
+    if task is not None:
+        queue.ring(task.id, wanted.method.queue)
     return flask.Response(status=202)

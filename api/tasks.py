@@ -3,7 +3,7 @@
 import flask
 
 from api import body, render
-from images import catalog, db, imports, policy
+from images import catalog, db, policy, tasks
 
 blueprint = flask.Blueprint("tasks", __name__, url_prefix="/v2/images/<image_id>/tasks")
 
@@ -14,6 +14,6 @@ def index(image_id: str) -> flask.Response:
     body.refuse(flask.request.environ)
     with db.reading() as session:
         image = catalog.get(session, flask.g.context, image_id, parts=())
-        tasks = imports.of_image(session, flask.g.context, image_id)
+        found = tasks.of_image(session, flask.g.context, image_id)
     policy.enforce(flask.g.context, "get_image", image)
-    return render.answer({"tasks": [render.task(task) for task in tasks]})
+    return render.answer({"tasks": [render.task(task) for task in found]})

@@ -4,22 +4,28 @@ import functools
 import importlib.metadata
 
 from taskflow import task
-from taskflow.patterns import linear_flow, unordered_flow
+from taskflow.patterns import linear_flow
 
-from flows.steps import activate, claim, digest, fetch, inspect, store, tidy
-from images import config, errors, imports
+from flows.steps import activate, afford, claim, digest, fetch, inspect, reserve, store, tidy
+from images import config, errors, imports, quota
 
 #: Entry points of the steps that `image_import_plugins` may name.
 GROUP = "gantry.import_steps"
 
 
-def build(plan: imports.Plan) -> linear_flow.Flow:
-    """The graph for one import. Its atoms' names are what a resumed import is continued by."""
+def build(plan: imports.Plan, *before: task.Task) -> linear_flow.Flow:
+    """The graph for one import, with the steps `before` the bytes are fetched."""
     flow = linear_flow.Flow("import-image")
-    flow.add(claim.Claim("claim"), fetch.Fetch("fetch"), inspect.Inspect("inspect"))
+    flow.add(claim.Claim("claim"), *before)
+    if quota.enabled:
+        flow.add(afford.Afford("afford"))
+    flow.add(fetch.Fetch("fetch"), inspect.Inspect("inspect"))
     flow.add(*plugins())
+    if quota.enabled:
+        flow.add(reserve.Reserve("reserve"))
     flow.add(digest.Digest("digest"))
-    flow.add(unordered_flow.Flow("stores").add(*[store.Store(name) for name in plan.stores]))
+    # In this order, which is the one that records show: clients compare it with the list of stores.
+    flow.add(linear_flow.Flow("stores").add(*[store.Store(name) for name in plan.stores]))
     flow.add(activate.Activate(plan.stores), tidy.Tidy("tidy"))
     return flow
 

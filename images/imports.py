@@ -1,13 +1,12 @@
-"""What an import does to the records: begun by a request, taken by a worker, ended well or badly.
+"""What an import does to the records: taken by a worker, recorded store by store, ended well or badly.
 
-The bytes are `flows`' business. Each function here is one transaction or part of one, and each write of
-a worker is fenced: it counts only while the worker still holds the task's lease (`images.leases`).
+The bytes are `flows`' business; how an import is asked for is `images.import_requests`'. Each function here
+is one transaction or part of one, and each write of a worker is fenced: it counts only while the worker
+still holds the task's lease (`images.leases`).
 """
 
 import dataclasses
-import datetime
 import logging
-import time
 import uuid
 from typing import Any
 
@@ -15,13 +14,13 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from images import (
-    config,
     context,
     db,
     errors,
     leases,
-    methods,
     models,
+    policy,
+    removal,
     statuses,
     stores,
 )
@@ -32,27 +31,27 @@ LOCK = "os_glance_import_task"
 IMPORTING_TO = "os_glance_importing_to_stores"
 FAILED = "os_glance_failed_import"
 
+#: The kind of work that leaves an image as it is and only gives it more locations.
+COPY = "copy-image"
+#: Statuses in which an image can be used, and stays what it is.
+USABLE = ("active", "deactivated")
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Request:
-    """The body of POST /import, judged as far as it can be without the image (contract section 2.5)."""
 
-    method: methods.Method
-    fields: dict[str, Any]
-    stores: list[str]
-    must_succeed: bool
-    #: As it came; the task shows it.
-    body: dict[str, Any]
+#: Methods of the types of tasks whose request names none.
+_METHODS = {"import": "web-download", "location_import": ""}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that a worker needs to know to run an import."""
+    """Everything that a worker needs to know to do a task."""
 
     lease: leases.Lease
+    #: Which flow does it: the task's type, or `COPY`.
+    kind: str
     image_id: str
+    #: Where the bytes come from; "" where no method brings them.
     method: str
-    #: The request's member `method`.
+    #: What the method is told: the request's member `method`, or the whole input of another type of task.
     fields: dict[str, Any]
     stores: list[str]
     must_succeed: bool
@@ -60,110 +59,15 @@ class Plan:
     container_format: str | None
 
 
-def parse(body: Any, header_store: str | None) -> Request:
-    """Judge the body of POST /import.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Original:
+    """An active image's data, as the record has them, to be copied."""
 
-    Raises:
-        Invalid: its shape, its method, or its choice of stores is wrong.
-        Conflict: it names a store that is not there.
-    """
-    fields = body.get("method") if isinstance(body, dict) else None
-    if not isinstance(fields, dict) or "name" not in fields:
-        raise errors.Invalid("The body must be an object with a member method that has a name")
-    method = methods.get(fields["name"])
-    for flag in ("all_stores", "all_stores_must_succeed"):
-        if not isinstance(body.get(flag, False), bool):
-            raise errors.Invalid(f"'{flag}' must be boolean value only")
-    # Glance refuses false where there is one store, and `openstack image import` always says it, to find
-    # nothing done and no error shown. With one store it can only mean the same as true.
-    must_succeed = body.get("all_stores_must_succeed", True) or not stores.multi()
-    method.check(fields)
-    return Request(method, fields, _chosen(body, header_store), must_succeed, body)
-
-
-def _chosen(body: dict[str, Any], header_store: str | None) -> list[str]:
-    if not stores.multi():
-        return [stores.default_id()]
-    named, every = body.get("stores"), body.get("all_stores", False)
-    if header_store and named is not None:
-        raise errors.Invalid("Stores are chosen by the header or by the body, not by both")
-    if every and (header_store or named is not None):
-        raise errors.Invalid("all_stores must not come with a choice of stores")
-    if every:
-        return stores.writable()
-    chosen = [header_store] if header_store else named
-    if chosen is None:
-        return [stores.default_id()]
-    if not isinstance(chosen, list) or not chosen or not all(isinstance(s, str) for s in chosen):
-        raise errors.Invalid("stores must be a list of at least one store's id")
-    unknown = sorted(set(chosen) - set(stores.writable()))
-    if unknown:
-        raise errors.Conflict(f"There is no store {unknown[0]} that takes data")
-    return list(dict.fromkeys(chosen))
-
-
-def start(
-    session: orm.Session, ctx: context.Context, image: models.Image, request: Request
-) -> models.Task:
-    """Make the image `importing` and write down the task that a worker will take.
-
-    Raises:
-        Conflict: the image's status or formats do not allow this method.
-    """
-    method = request.method
-    if image.status not in method.accepts:
-        raise errors.Conflict(
-            f"Image is {image.status}; {method.name} needs it {' or '.join(method.accepts)}"
-        )
-    for column in ("container_format", "disk_format"):
-        if getattr(image, column) is None:
-            raise errors.Conflict(f"'{column}' needs to be set before import")
-    statuses.move_image(session, image.id, image.status, "importing")
-    task = models.Task(
-        id=str(uuid.uuid4()),  # now rather than at the flush: the lock below names it
-        type="api_image_import",
-        status="pending",
-        owner=ctx.owner or "",
-        image_id=image.id,
-        request_id=ctx.request_id,
-        user_id=ctx.user_id,
-    )
-    backends = request.stores if stores.multi() else [None]
-    task.info = models.TaskInfo(
-        input={"image_id": image.id, "import_req": request.body, "backend": backends}
-    )
-    task.run = models.TaskRun(
-        queue=method.queue, roles=list(ctx.roles), expires=time.time(), attempt=0
-    )
-    session.add(task)
-    _mark(session, image, {LOCK: task.id, IMPORTING_TO: _listed(request.stores), FAILED: ""})
-    return task
-
-
-def _mark(session: orm.Session, image: models.Image, marks: dict[str, str]) -> None:
-    """Set properties of ours: in one statement, but for those that an earlier import has left."""
-    new = []
-    for name, value in marks.items():
-        if name in image.property_rows:
-            image.set_property(name, value)
-        else:
-            new.append({"image_id": image.id, "name": name, "value": value})
-    if new:
-        session.execute(sa.insert(models.ImageProperty), new)
-
-
-def of_image(session: orm.Session, ctx: context.Context, image_id: str) -> list[models.Task]:
-    """An image's tasks, newest first, that the caller's project asked for (an administrator: all)."""
-    query = (
-        sa.select(models.Task)
-        .where(models.Task.image_id == image_id, models.Task.deleted.is_(False))
-        .where(sa.or_(models.Task.expires_at.is_(None), models.Task.expires_at > db.now()))
-        .options(orm.joinedload(models.Task.info), orm.joinedload(models.Task.run))
-        .order_by(models.Task.created_at.desc(), models.Task.id)
-    )
-    if not ctx.is_admin:
-        query = query.where(models.Task.owner == ctx.owner)
-    return list(session.scalars(query))
+    size: int
+    #: checksum, os_hash_algo and os_hash_value, as far as they are known.
+    digest: dict[str, str]
+    #: Stores by their ids, and where in them the data are.
+    places: dict[str, models.ImageLocation]
 
 
 def begin(task_id: str, worker: str) -> Plan | None:
@@ -174,84 +78,232 @@ def begin(task_id: str, worker: str) -> Plan | None:
             return None
         query = (
             sa.select(models.Task, models.Image)
-            .join(models.Image, models.Image.id == models.Task.image_id)
+            .outerjoin(models.Image, models.Image.id == models.Task.image_id)
             .where(models.Task.id == task_id)
             .options(orm.joinedload(models.Task.info))
         )
         task, image = session.execute(query).one()
         if task.status == "pending":
             statuses.move_task(session, task_id, "pending", "processing")
-        request = task.info.input["import_req"]
-        backends = [name for name in task.info.input["backend"] if name]
-        return Plan(
-            lease=lease,
-            image_id=image.id,
-            method=request["method"]["name"],
-            fields=request["method"],
-            stores=backends or [stores.default_id()],
-            must_succeed=request.get("all_stores_must_succeed", True) or not stores.multi(),
-            disk_format=image.disk_format,
-            container_format=image.container_format,
+        if task.image_id is None:  # the image that a legacy task will make
+            task.image_id = str(uuid.uuid4())
+        return _plan(lease, task, image)
+
+
+def _plan(lease: leases.Lease, task: models.Task, image: models.Image | None) -> Plan:
+    document = task.info.input or {}
+    request: dict[str, Any] = {"method": document}
+    chosen: list[str | None] = []
+    if task.type == "api_image_import":
+        request, chosen = document["import_req"], document["backend"]
+    elif task.type == "import":
+        request = {"method": document | {"uri": document.get("import_from")}}
+    fields = request["method"]
+    method = _METHODS.get(task.type, fields.get("name", ""))
+    # An import whose image an earlier attempt has made active goes on as a copy: what is stored stays.
+    is_active = image is not None and image.status in USABLE
+    is_copy = method == COPY or (task.type == "api_image_import" and is_active)
+    return Plan(
+        lease=lease,
+        kind=COPY if is_copy else task.type,
+        image_id=str(task.image_id),
+        method=method,
+        fields=fields,
+        stores=list(filter(None, chosen)) or [stores.default_id()],
+        must_succeed=request.get("all_stores_must_succeed", True) or not stores.multi(),
+        disk_format=image.disk_format if image else None,
+        container_format=image.container_format if image else None,
+    )
+
+
+def asker_of(plan: Plan) -> context.Context:
+    """Who asked for a task, as far as its record knows; whether it is an administrator, policy says."""
+    with db.reading() as session:
+        task = session.get_one(
+            models.Task, plan.lease.task_id, options=[orm.joinedload(models.Task.run)]
         )
+    asker = context.Context(
+        user_id=task.user_id,
+        project_id=task.owner or None,
+        owner=task.owner or None,
+        roles=tuple((task.run.roles if task.run else None) or ()),
+        is_admin=False,
+        request_id=task.request_id or "",
+    )
+    return dataclasses.replace(asker, is_admin=policy.allowed(asker, "context_is_admin"))
 
 
-def activate(
+def stored(
     plan: Plan,
+    store_id: str,
+    place: tuple[str, dict[str, str]],
     staged: dict[str, Any],
     digest: dict[str, str],
-    locations: dict[str, tuple[str, dict[str, str]]],
-    failed: list[str],
 ) -> None:
-    """End an import well: image `active`, locations written, lock gone, task `success`, in one transaction.
+    """Write down that a store has the bytes: its location, and what the image's data are.
 
-    `staged` says size, virtual_size, disk_format and container_format of what was stored, `digest` its
-    checksum, os_hash_algo and os_hash_value; `locations` holds each store's URI and metadata.
+    `place` is the location's URI and metadata, `staged` says size, virtual_size, disk_format and
+    container_format of what was stored, `digest` its checksum, os_hash_algo and os_hash_value; of a copy the
+    record says all that already. The first store makes the image `active` where the others need not succeed.
 
     Raises:
-        Stopped: the image was deleted, or another worker holds the task; nothing is changed.
+        Gone: the image was deleted; the bytes are to be removed again.
+        Stopped: another worker has the task.
     """
-    columns = {
-        name: staged[name] for name in ("size", "virtual_size", "disk_format", "container_format")
-    }
     with db.transaction() as session:
-        moved = statuses.move_image(
-            session, plan.image_id, "importing", "active", lost_ok=True, **columns, **digest
+        leases.hold(session, plan.lease)
+        usable, alive = plan.kind == COPY or not plan.must_succeed, False
+        if plan.kind != COPY:
+            seen = {"size": staged["size"], "virtual_size": staged["virtual_size"], **digest}
+            alive = (
+                statuses.keep_image(session, plan.image_id, "importing", **seen)
+                if plan.must_succeed
+                else _make_active(session, plan, staged, **seen)
+            )
+        if not alive and usable:
+            alive = statuses.keep_image(session, plan.image_id, *USABLE)
+        if not alive:
+            raise errors.Gone("The image was deleted while it was imported")
+        url, metadata = place
+        session.add(models.ImageLocation(image_id=plan.image_id, value=url, meta_data=metadata))
+        if stores.multi():
+            _cross_off(session, plan, [store_id], failed=False)
+
+
+def missed(plan: Plan, store_id: str) -> None:
+    """Write down that a store which need not succeed has not.
+
+    Raises:
+        Stopped: another worker has the task.
+    """
+    with db.transaction() as session:
+        leases.hold(session, plan.lease)
+        _cross_off(session, plan, [store_id], failed=True)
+
+
+def _cross_off(
+    session: orm.Session, plan: Plan, store_ids: list[str] | None, *, failed: bool
+) -> None:
+    """Take stores (or all) from the list of those to come, and put them on the other if they `failed`."""
+    rows = models.ImageProperty
+    query = sa.select(rows).where(
+        rows.image_id == plan.image_id, rows.name.in_((IMPORTING_TO, FAILED))
+    )
+    marks = {row.name: row for row in session.scalars(query)}
+    if len(marks) < 2:  # noqa: PLR2004 - the image was deleted, and purged
+        return
+    coming, lost = (
+        set(filter(None, (marks[n].value or "").split(","))) for n in (IMPORTING_TO, FAILED)
+    )
+    done = coming if store_ids is None else set(store_ids)
+    marks[IMPORTING_TO].value = stores.listed(coming - done)
+    if failed:
+        marks[FAILED].value = stores.listed(lost | done)
+
+
+def _make_active(session: orm.Session, plan: Plan, staged: dict[str, Any], **seen: Any) -> bool:
+    """`importing` → `active`, with the formats of what was stored, and what its source said of it."""
+    seen |= {"disk_format": staged["disk_format"], "container_format": staged["container_format"]}
+    moved = statuses.move_image(session, plan.image_id, "importing", "active", lost_ok=True, **seen)
+    if moved and (adopted := staged.get("properties")):
+        image = session.get_one(
+            models.Image, plan.image_id, options=[orm.selectinload(models.Image.property_rows)]
         )
-        if not moved:
-            raise errors.Stopped("The image was deleted while it was imported")
-        for url, metadata in locations.values():
-            row = models.ImageLocation(image_id=plan.image_id, value=url, meta_data=metadata)
-            session.add(row)
-        _unlock(session, plan, failed)
-        size = staged["size"]
+        for name, value in adopted.items():
+            image.set_property(name, value)
+    return moved
+
+
+def activate(plan: Plan, staged: dict[str, Any]) -> None:
+    """End an import well: image `active`, lock gone, task `success`, in one transaction.
+
+    `staged` is what `stored` was told.
+
+    Raises:
+        Gone: the image was deleted; nothing is changed.
+        Stopped: another worker has the task; nothing is changed.
+    """
+    size = staged["size"]
+    with db.transaction() as session:
         leases.release(session, plan.lease, leases.Progress("store", size, size))
-        _end(session, plan, "success", f"Copied {size >> 20} MiB", {"image_id": plan.image_id})
+        alive = (
+            _make_active(session, plan, staged)
+            if plan.must_succeed and plan.kind != COPY
+            else statuses.keep_image(session, plan.image_id, *USABLE)
+        )
+        if not alive:
+            raise errors.Gone("The image was deleted while it was imported")
+        message = f"Copied {size >> 20} MiB"
+        _end(session, plan, "success", message, {"image_id": plan.image_id})
+
+
+def _end(
+    session: orm.Session,
+    plan: Plan,
+    status: str,
+    message: str,
+    result: dict[str, str] | None = None,
+) -> None:
+    unlock(session, plan, failed=status == "failure")
+    statuses.end_task(session, plan.lease.task_id, status, message, result)
+    if plan.method == "glance-download":
+        secret = models.TaskSecret
+        session.execute(sa.delete(secret).where(secret.task_id == plan.lease.task_id))
 
 
 def fail(plan: Plan, cause: str) -> None:
     """End an import badly: image back to `queued`, lock gone, task `failure` with the cause in words.
 
-    Does nothing where another worker holds the task; leaves an image alone that was deleted.
+    What an import that must succeed everywhere has stored so far goes before that: the rows, then the bytes,
+    and only then the image, whose next import will store under the same name. An image that is active
+    already stays so; one that a legacy task has made is deleted. Does nothing where another worker holds
+    the task; leaves an image alone that was deleted.
     """
     try:
+        if plan.must_succeed:
+            _forget_locations(plan)
         with db.transaction() as session:
             leases.release(session, plan.lease)
             _end(session, plan, "failure", cause)
-            if statuses.move_image(session, plan.image_id, "importing", "queued", lost_ok=True):
-                _unlock(session, plan, plan.stores if stores.multi() else [])
+            _give_back(session, plan)
     except errors.Stopped:
         LOG.warning(
             "Task %s is in another worker's hands; its record is left alone", plan.lease.task_id
         )
 
 
+def _give_back(session: orm.Session, plan: Plan) -> None:
+    if plan.kind == COPY:
+        return
+    to = "queued"
+    values: dict[str, Any] = {"checksum": None, "os_hash_algo": None, "os_hash_value": None}
+    if plan.kind == "import":
+        to, values = "deleted", {"deleted": True, "deleted_at": db.now()}
+    statuses.move_image(session, plan.image_id, "importing", to, lost_ok=True, **values)
+
+
+def _forget_locations(plan: Plan) -> None:
+    """Take back what this task has stored."""
+    with db.transaction() as session:
+        leases.hold(session, plan.lease)
+        places = _places(session, plan.image_id)
+        doomed = [row for store_id, row in places.items() if store_id in plan.stores]
+        for row in doomed:
+            row.status = "pending_delete"
+    for row in doomed:
+        removal.delete_data(row.id, row.value, row.meta_data)
+
+
 def is_wanted(plan: Plan) -> bool:
-    """Whether the image is still waiting for this import: it may have been deleted."""
-    query = sa.select(models.Image.status).where(
-        models.Image.id == plan.image_id, models.Image.deleted.is_(False)
+    """Whether the work is still to be done: the image may have been deleted."""
+    query = sa.select(models.Image.status, models.Image.deleted).where(
+        models.Image.id == plan.image_id
     )
     with db.reading() as session:
-        return session.scalars(query).first() == "importing"
+        found = session.execute(query).one_or_none()
+    # A legacy task makes its image itself: there is none at first.
+    statuses_ahead = ("queued", "importing", *USABLE)
+    return found is None or (not found.deleted and found.status in statuses_ahead)
 
 
 def is_recorded(image_id: str, url: str) -> bool:
@@ -265,36 +317,53 @@ def is_recorded(image_id: str, url: str) -> bool:
         return session.scalars(query.limit(1)).first() is not None
 
 
-def _end(
-    session: orm.Session,
-    plan: Plan,
-    status: str,
-    message: str,
-    result: dict[str, str] | None = None,
-) -> None:
-    ends = db.now() + datetime.timedelta(hours=config.CONF.task.task_time_to_live)
-    statuses.move_task(session, plan.lease.task_id, "processing", status, expires_at=ends)
-    session.execute(
-        sa.update(models.TaskInfo)
-        .where(models.TaskInfo.task_id == plan.lease.task_id)
-        .values(message=message, result=result)
+def is_stored(plan: Plan, store_id: str, digest: dict[str, str] | None = None) -> bool:
+    """Whether an earlier attempt has written this store down already; the first one need not ask.
+
+    Raises:
+        ImportFailed: what it stored is not what `digest` describes.
+    """
+    original = original_of(plan)
+    if original.places and digest and original.digest.get("checksum") != digest["checksum"]:
+        raise errors.ImportFailed("The source gave other data than at the first attempt")
+    return store_id in original.places
+
+
+def original_of(plan: Plan) -> Original:
+    """The data that an image has, and where."""
+    with db.reading() as session:
+        image = session.get_one(models.Image, plan.image_id)
+        columns = ("checksum", "os_hash_algo", "os_hash_value")
+        digest = {name: value for name in columns if (value := getattr(image, name))}
+        return Original(image.size or 0, digest, _places(session, plan.image_id))
+
+
+def _places(session: orm.Session, image_id: str) -> dict[str, models.ImageLocation]:
+    rows = models.ImageLocation
+    query = sa.select(rows).where(
+        rows.image_id == image_id, rows.status == "active", rows.deleted.is_(False)
     )
+    return {store_of(row.meta_data): row for row in session.scalars(query.order_by(rows.id))}
 
 
-def _unlock(session: orm.Session, plan: Plan, failed: list[str]) -> None:
+def store_of(metadata: dict[str, str] | None) -> str:
+    """The id of the store that a location's metadata name; the default one where there is one store."""
+    named = (metadata or {}).get("store") or (metadata or {}).get("backend")
+    return named if named and stores.multi() else stores.default_id()
+
+
+def unlock(session: orm.Session, plan: Plan, *, failed: bool) -> None:
+    """Take a task's lock from its image; no store is still to come, those that were may have `failed`."""
     rows = models.ImageProperty
-    mine = rows.image_id == plan.image_id
     session.execute(
-        sa.delete(rows).where(mine, rows.name == LOCK, rows.value == plan.lease.task_id),
+        sa.delete(rows).where(
+            rows.image_id == plan.image_id,
+            rows.name == LOCK,
+            rows.value == plan.lease.task_id,
+        ),
         execution_options={"synchronize_session": False},
     )
-    lists = sa.case((rows.name == FAILED, _listed(failed)), else_="")
-    session.execute(
-        sa.update(rows).where(mine, rows.name.in_((IMPORTING_TO, FAILED))).values(value=lists),
-        execution_options={"synchronize_session": False},
-    )
-
-
-def _listed(names: list[str]) -> str:
-    """As the record shows a list of stores; a single store has no name to show."""
-    return ",".join(sorted(names)) if stores.multi() else ""
+    reserved = sa.delete(models.Reservation).where(models.Reservation.image_id == plan.image_id)
+    session.execute(reserved, execution_options={"synchronize_session": False})
+    if stores.multi():  # one store has no name to show
+        _cross_off(session, plan, plan.stores if plan.must_succeed else None, failed=failed)

@@ -86,6 +86,17 @@ def renew(lease: Lease, progress: Progress | None) -> bool:
         return True
 
 
+def hold(session: orm.Session, lease: Lease) -> None:
+    """Make sure, before a write, that the lease is still held; nobody can take it before the commit.
+
+    Raises:
+        Stopped: another worker has it.
+    """
+    expires = time.time() + config.CONF.gantry.lease_seconds
+    if not _touch(session, lease, {"expires": expires}):
+        raise errors.Stopped("Another worker has taken this task over")
+
+
 def release(session: orm.Session, lease: Lease, progress: Progress | None = None) -> None:
     """Give a lease back, and write down how far it had come.
 

@@ -4,12 +4,13 @@ A status is changed by compare-and-set: the UPDATE names the status that was rea
 that race, one gets `Conflict` (contract section 3.3).
 """
 
+import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from images import db, errors, models
+from images import config, db, errors, models
 
 #: (from, to) and why the move exists.
 IMAGE_MOVES = {
@@ -34,7 +35,8 @@ IMAGE_MOVES = {
     ("deactivated", "pending_delete"): "deleted with delayed_delete",
     ("deactivated", "deleted"): "deleted",
     ("pending_delete", "deleted"): "scrubbed",
-    ("pending_delete", "active"): "restored",
+    ("pending_delete", "active"): "restored; or its store does not let go of the data",
+    ("pending_delete", "deactivated"): "its store does not let go of the data",
     ("killed", "deleted"): "deleted",
 }
 
@@ -64,15 +66,20 @@ def move_image(
     if to == "queued":  # what was counted of the lost bytes no longer describes anything
         values |= {"size": None, "virtual_size": None}
     moved = keep_image(session, image_id, was, status=to, **values)
+    if moved and to in ("queued", "deleted"):  # no bytes are under way any more (`images.quota`)
+        reserved = sa.delete(models.Reservation).where(models.Reservation.image_id == image_id)
+        session.execute(reserved, execution_options={"synchronize_session": False})
     if not moved and not lost_ok:
         raise errors.Conflict(f"Image {image_id} is no longer {was}: it was changed meanwhile")
     return moved
 
 
-def keep_image(session: orm.Session, image_id: str, still: str, **values: Any) -> bool:
-    """Change columns of an image whose status must be `still`; False where it is not."""
+def keep_image(session: orm.Session, image_id: str, *still: str, **values: Any) -> bool:
+    """Change columns of an image whose status must be one of `still`; False where it is not."""
     update = sa.update(models.Image).where(
-        models.Image.id == image_id, models.Image.status == still, models.Image.deleted.is_(False)
+        models.Image.id == image_id,
+        models.Image.status.in_(still),
+        models.Image.deleted.is_("pending_delete" in still),  # as Glance marks those
     )
     kept = session.execute(
         update.values(updated_at=db.now(), **values),
@@ -91,3 +98,20 @@ def move_task(session: orm.Session, task_id: str, was: str, to: str, **values: A
         execution_options={"synchronize_session": False},
     )
     return bool(moved.rowcount == 1)  # type: ignore[attr-defined]
+
+
+def end_task(
+    session: orm.Session,
+    task_id: str,
+    to: str,
+    message: str,
+    result: dict[str, str] | None = None,
+) -> None:
+    """End a task that is being worked on; it stays in sight for `[task] task_time_to_live` hours."""
+    ends = db.now() + datetime.timedelta(hours=config.CONF.task.task_time_to_live)
+    move_task(session, task_id, "processing", to, expires_at=ends)
+    session.execute(
+        sa.update(models.TaskInfo)
+        .where(models.TaskInfo.task_id == task_id)
+        .values(message=message, result=result)
+    )

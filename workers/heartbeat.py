@@ -65,5 +65,5 @@ class Heartbeat:
                     return
                 if not imports.is_wanted(self.plan):
                     self._cancelled.set()
-            except sqlalchemy.exc.SQLAlchemyError as error:
+            except (errors.Unavailable, sqlalchemy.exc.SQLAlchemyError) as error:
                 LOG.warning("Task %s: a heartbeat was missed: %s", self.plan.lease.task_id, error)

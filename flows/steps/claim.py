@@ -15,8 +15,10 @@ LOG = logging.getLogger(__name__)
 class Claim(task.Task):
     """The first step, so the last to be reverted: the record goes back to `queued`, staging is emptied."""
 
-    def execute(self, watch: watching.Watch) -> None:
-        """Refuse a task that keeps killing its workers.
+    default_provides = "formats"
+
+    def execute(self, watch: watching.Watch) -> dict[str, str | None]:
+        """Say what the record declares the bytes to be; refuse a task that keeps killing its workers.
 
         Raises:
             ImportFailed: it has had `[gantry] max_attempts`.
@@ -24,6 +26,8 @@ class Claim(task.Task):
         most = config.CONF.gantry.max_attempts
         if watch.plan.lease.attempt > most:
             raise errors.ImportFailed(f"The import was given up: its worker died {most} times")
+        plan = watch.plan
+        return {"disk_format": plan.disk_format, "container_format": plan.container_format}
 
     def revert(
         self, watch: watching.Watch, flow_failures: dict[str, failure.Failure], **_: Any

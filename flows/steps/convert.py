@@ -5,9 +5,9 @@ from typing import Any
 
 from taskflow import task
 
-from flows import qemu_img
+from flows import qemu_img, room
 from flows import watch as watching
-from images import config, errors, formats, staging
+from images import config, errors, formats, quota, staging
 
 #: Disk formats by the names that qemu-img has for them.
 _QEMU_NAMES = {"raw": "raw", "qcow2": "qcow2", "vmdk": "vmdk", "vdi": "vdi", "vhdx": "vhdx"} | {
@@ -38,6 +38,8 @@ class Convert(task.Task):
         if declared not in _QEMU_NAMES:
             raise errors.ImportFailed(f"The format {declared} cannot be converted to {target}")
         described = qemu_img.info(source, _QEMU_NAMES[declared])
+        if quota.enabled and target == "raw":  # so much will come out, whatever went in
+            room.claim(watch.plan, described.virtual_size)
         output = staging.path(watch.plan.image_id, f".{target}")
         qemu_img.convert(
             (source, _QEMU_NAMES[declared]),

@@ -4,8 +4,9 @@ from typing import Any
 
 from taskflow import task
 
+from flows import room
 from flows import watch as watching
-from images import methods, staging
+from images import methods, quota, staging
 
 
 class Fetch(task.Task):
@@ -13,22 +14,25 @@ class Fetch(task.Task):
 
     default_provides = "staged"
 
-    def execute(self, watch: watching.Watch) -> dict[str, Any]:
+    def execute(self, watch: watching.Watch, formats: dict[str, Any]) -> dict[str, Any]:
         """Fetch; a second run finds, or fetches, the same bytes."""
         plan = watch.plan
-        facts = methods.get(plan.method).fetch(
+        meter = room.meter(plan, formats["disk_format"]) if quota.enabled else None
+
+        def heard(done: int, total: int | None) -> None:
+            watch.report(self.name, done, total)
+            if meter:
+                meter.arrived(max(done, total or 0))
+
+        fetched = methods.named(plan.method).fetch(
             plan.image_id,
             plan.fields,
-            digest=staging.is_stored_as_it_is(plan.disk_format),
-            on_bytes=lambda done, total: watch.report(self.name, done, total),
+            task_id=plan.lease.task_id,
+            digest=staging.is_stored_as_it_is(formats["disk_format"]),
+            on_bytes=heard,
         )
-        return {
-            "path": facts.path,
-            "size": facts.size,
-            "disk_format": plan.disk_format,
-            "container_format": plan.container_format,
-            "virtual_size": None,
-        }
+        seen = {"path": fetched.facts.path, "size": fetched.facts.size, "virtual_size": None}
+        return seen | formats | fetched.described
 
     def revert(self, watch: watching.Watch, **_: Any) -> None:
         """Remove what was fetched."""

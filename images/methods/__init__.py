@@ -4,14 +4,25 @@ An operator adds a method with one file, holding a class that follows `Method`, 
 entry-point group `gantry.import_methods`.
 """
 
+import dataclasses
 import functools
 import importlib.metadata
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from images import config, errors, staging
+from images import config, context, errors, staging
 
 GROUP = "gantry.import_methods"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fetched:
+    """Bytes that a method has brought into staging."""
+
+    facts: staging.Facts
+    #: What their source says that the record does not: disk_format, container_format, and properties as a
+    #: mapping. They are the record's once the image is active.
+    described: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class Method(Protocol):
@@ -21,14 +32,25 @@ class Method(Protocol):
     name: str
     #: Statuses that an image may have when the import is asked for.
     accepts: tuple[str, ...]
+    #: The policy rule of asking for it.
+    rule: str
     #: The queue of its jobs (`images.queue`): fetch where it waits for the network, else convert.
     queue: str
 
     def check(self, fields: dict[str, Any]) -> None:
-        """Judge the request's member `method`; runs in the API and must not wait for anything.
+        """Judge whether the request's member `method` is complete; it runs in the API.
 
         Raises:
-            Invalid: something is missing or refused.
+            Invalid: something is missing or malformed.
+        """
+
+    def origin(self, asker: context.Context, fields: dict[str, Any]) -> str | None:
+        """Judge where the bytes are to come from, by the operator's lists; it runs in the API.
+
+        What it returns is kept for the worker in a table of ours, never shown, and gone when the task ends.
+
+        Raises:
+            Invalid: it is refused.
         """
 
     def fetch(
@@ -36,12 +58,14 @@ class Method(Protocol):
         image_id: str,
         fields: dict[str, Any],
         *,
+        task_id: str,
         digest: bool,
         on_bytes: Callable[[int, int | None], None],
-    ) -> staging.Facts:
+    ) -> Fetched:
         """Bring the bytes into staging; runs in a worker.
 
-        `on_bytes` is told the bytes done and, where known, the bytes in all.
+        `digest` says whether a digest of them is worth while. `on_bytes` is told the bytes done and, where
+        known, the bytes in all.
 
         Raises:
             ImportFailed: the bytes cannot be had; the text says why.
@@ -66,3 +90,14 @@ def get(name: object) -> Method:
             f"Unknown import method name '{name}'; enabled here: {', '.join(enabled)}"
         )
     return _known()[str(name)]
+
+
+def named(name: str) -> Method:
+    """The method of a task that was accepted, whether or not the operator has disabled it since.
+
+    Raises:
+        ImportFailed: it is no longer installed.
+    """
+    if name not in _known():
+        raise errors.ImportFailed(f"The import method {name} is not installed here")
+    return _known()[name]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from images import errors, staging
+from images import context, errors, methods, staging
 
 
 class GlanceDirect:
@@ -11,19 +11,24 @@ class GlanceDirect:
 
     name = "glance-direct"
     accepts = ("uploading",)
+    rule = "modify_image"
     queue = "convert"
 
     def check(self, fields: dict[str, Any]) -> None:
         """Nothing to judge: the request has no member but its name."""
+
+    def origin(self, asker: context.Context, fields: dict[str, Any]) -> None:
+        """Nothing to judge: the bytes are here."""
 
     def fetch(
         self,
         image_id: str,
         fields: dict[str, Any],
         *,
+        task_id: str,
         digest: bool,
         on_bytes: Callable[[int, int | None], None],
-    ) -> staging.Facts:
+    ) -> methods.Fetched:
         """The facts of the staged file; it is read again only where it was changed meanwhile."""
         file = staging.path(image_id)
         if not file.exists():
@@ -34,4 +39,4 @@ class GlanceDirect:
             file, digest=digest, on_bytes=lambda done: on_bytes(done, total)
         )
         on_bytes(total, total)
-        return known
+        return methods.Fetched(known)

@@ -8,12 +8,14 @@ from typing import Any
 
 import urllib3
 
-from images import config, errors, staging, urls
+from images import config, context, errors, methods, staging, urls
 
 #: Bytes asked of the network at once, and seconds after which what has come is handed on all the same,
 #: so that progress moves on a slow line too.
 _PIECE = 256 << 10
 _HAND_ON = 0.5
+
+_OURS = {"Accept-Encoding": "identity", "User-Agent": "gantry"}
 
 #: What a person should read for each of urllib3's errors; the first that fits counts.
 _CAUSES: tuple[tuple[type[Exception], str], ...] = (
@@ -30,9 +32,13 @@ class WebDownload:
 
     name = "web-download"
     accepts = ("queued",)
+    rule = "modify_image"
     queue = "fetch"
 
     def check(self, fields: dict[str, Any]) -> None:
+        """Nothing to judge: a missing URL is refused with the refused ones."""
+
+    def origin(self, asker: context.Context, fields: dict[str, Any]) -> None:
         """Judge the URL by the operator's lists."""
         urls.check(fields.get("uri"))
 
@@ -41,23 +47,46 @@ class WebDownload:
         image_id: str,
         fields: dict[str, Any],
         *,
+        task_id: str,
         digest: bool,
         on_bytes: Callable[[int, int | None], None],
-    ) -> staging.Facts:
+    ) -> methods.Fetched:
         """Download into staging. A cut or short answer is never taken for the whole file."""
-        response = _open(fields.get("uri"))
-        try:
-            length = response.length_remaining
-            on_bytes(0, length)
-            return staging.receive(
-                image_id,
-                _Download(response),
-                digest=digest,
-                on_bytes=lambda done: on_bytes(done, length),
-            )
-        finally:
-            response.release_conn()
-            response.close()
+        return methods.Fetched(
+            download(image_id, fields.get("uri"), digest=digest, on_bytes=on_bytes)
+        )
+
+
+def download(
+    image_id: str,
+    url: object,
+    *,
+    digest: bool,
+    on_bytes: Callable[[int, int | None], None],
+    headers: dict[str, str] | None = None,
+    size: int | None = None,
+) -> staging.Facts:
+    """Receive what a URL gives into staging. A cut or short answer is never taken for the whole file.
+
+    `headers` go to the URL's own host only; `size` is what must arrive, where that is known.
+
+    Raises:
+        ImportFailed: the URL, or one that it redirects to, is refused or does not give it.
+    """
+    response = open_url(url, headers or {})
+    try:
+        length = response.length_remaining
+        on_bytes(0, length)
+        return staging.receive(
+            image_id,
+            _Download(response),
+            digest=digest,
+            size=size,
+            on_bytes=lambda done: on_bytes(done, length),
+        )
+    finally:
+        response.release_conn()
+        response.close()
 
 
 class _Download:
@@ -80,11 +109,18 @@ class _Download:
         return b"".join(pieces)
 
 
-def _open(url: object) -> urllib3.BaseHTTPResponse:
+def open_url(url: object, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+    """The answer of a URL, or of the one that it redirects to in the end; its body is not read yet.
+
+    `headers` go to the URL's own host only.
+
+    Raises:
+        ImportFailed: a hop is refused, cannot be reached, or does not answer 200.
+    """
     conf = config.CONF.gantry
     timeout = urllib3.Timeout(connect=conf.connect_timeout, read=conf.read_timeout)
     pool = urllib3.PoolManager(num_pools=1)
-    headers = {"Accept-Encoding": "identity", "User-Agent": "gantry"}
+    headers = headers | _OURS
     for _ in range(conf.max_redirects + 1):
         asked = _checked(url)
         try:
@@ -104,7 +140,14 @@ def _open(url: object) -> urllib3.BaseHTTPResponse:
             return _accepted(response)
         response.close()
         url = urllib.parse.urljoin(asked, target)
+        if not _same_host(asked, url):
+            headers = dict(_OURS)  # a token is for nobody else
     raise errors.ImportFailed(f"The URL redirects more than {conf.max_redirects} times")
+
+
+def _same_host(one: str, other: str) -> bool:
+    """Whether both URLs name the same scheme, host and port."""
+    return urllib.parse.urlsplit(one)[:2] == urllib.parse.urlsplit(other)[:2]
 
 
 def _checked(url: object) -> str:

@@ -1,16 +1,23 @@
 """The flows as contracts: what they need, in what order, and what each step gives; no engine runs."""
 
-import pytest
+from collections.abc import Callable
 
-from flows import import_image
+import pytest
+from taskflow.patterns import linear_flow
+
+from flows import copy_image, import_image, import_task
 from images import errors, imports, leases
 from tests.conftest import Configure
+from workers import jobs
+
+Build = Callable[[imports.Plan], linear_flow.Flow]
 
 
 def plan(*stores: str) -> imports.Plan:
     """A plan for an import into these stores."""
     return imports.Plan(
         lease=leases.Lease("task", 1, "worker"),
+        kind="api_image_import",
         image_id="image",
         method="glance-direct",
         fields={"name": "glance-direct"},
@@ -21,9 +28,9 @@ def plan(*stores: str) -> imports.Plan:
     )
 
 
-def names(*stores: str) -> list[str]:
+def names(*stores: str, build: Build = import_image.build) -> list[str]:
     """The steps in their order; those of the stores have none and stand as one."""
-    return [node.name for node, _ in import_image.build(plan(*stores)).iter_nodes()]
+    return [node.name for node, _ in build(plan(*stores)).iter_nodes()]
 
 
 @pytest.mark.usefixtures("configure")
@@ -34,11 +41,32 @@ def test_the_order() -> None:
 
 
 @pytest.mark.usefixtures("configure")
-def test_nothing_but_the_watch_comes_from_outside() -> None:
+def test_the_order_of_a_legacy_task() -> None:
+    """It makes its image first; the rest is any import's, the filter of URLs included."""
+    before = ["claim", "create", "fetch", "inspect", "convert", "digest"]
+    assert names("file", build=import_task.build) == [*before, "stores", "activate", "tidy"]
+
+
+@pytest.mark.usefixtures("configure")
+def test_the_order_of_a_copy() -> None:
+    """No plugin touches an active image's data."""
+    assert names("a", "b", build=copy_image.build) == ["claim", "stores", "finish", "tidy"]
+
+
+@pytest.mark.usefixtures("configure")
+@pytest.mark.parametrize(
+    ("build", "provided"),
+    [
+        (import_image.build, {"formats", "staged", "digest"}),
+        (import_task.build, {"formats", "staged", "digest"}),
+        (copy_image.build, {"formats"}),
+    ],
+)
+def test_nothing_but_the_watch_comes_from_outside(build: Build, provided: set[str]) -> None:
     """Every other symbol is made by a step before it is needed."""
-    flow = import_image.build(plan("a", "b"))
+    flow = build(plan("a", "b"))
     assert flow.requires == {"watch"}
-    assert flow.provides == {"staged", "digest", "location:a", "location:b"}
+    assert flow.provides == provided | {"stored:a", "stored:b"}
 
 
 def test_plugins_are_the_operator_s(configure: Configure) -> None:
@@ -50,3 +78,8 @@ def test_plugins_are_the_operator_s(configure: Configure) -> None:
     configure("[image_import_opts]\nimage_import_plugins = [no_such]")
     with pytest.raises(errors.Invalid, match="no_such"):
         names("file")
+
+
+def test_every_kind_of_work_has_a_flow() -> None:
+    """A task of a type that nobody can run would wait for ever."""
+    assert jobs.FLOWS.keys() >= {"api_image_import", imports.COPY, "import"}

@@ -40,6 +40,14 @@ def test_check_finds_what_was_cut(source: pathlib.Path) -> None:
         qemu_img.check(source, "qcow2")
 
 
+def test_check_takes_an_empty_disk(tmp_path: pathlib.Path) -> None:
+    """What `qemu-img create` makes ends before its last cluster does."""
+    made = tmp_path / "empty.qcow2"
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", str(made), "64M"]
+    subprocess.run(command, check=True)
+    qemu_img.check(made, "qcow2")
+
+
 def test_convert(source: pathlib.Path) -> None:
     """The bytes are the disk's, and progress goes up to the end."""
     shares: list[float] = []

@@ -1,0 +1,70 @@
+"""Copy: one more store takes the bytes of an active image, from a store that has them."""
+
+import logging
+
+from taskflow import task
+
+from flows import watch as watching
+from flows.steps import store
+from images import copies, errors, imports
+
+LOG = logging.getLogger(__name__)
+
+
+class Copy(task.Task):
+    """Copies from store to store; there is one such step for each store that is to have the image.
+
+    Nothing passes through staging: of file stores the kernel copies (sharing blocks where the file system
+    can), of others the bytes stream from one into the other. What was copied is held against the record.
+    """
+
+    def __init__(self, store_id: str) -> None:
+        super().__init__(f"copy:{store_id}", provides=f"stored:{store_id}")
+        self._store_id = store_id
+
+    def execute(self, watch: watching.Watch) -> bool:
+        """Copy, and write it down; a second run replaces what the first one left.
+
+        False where the store failed and is allowed to.
+
+        Raises:
+            GantryError: the store failed, and the request wants every store to succeed.
+        """
+        if watch.plan.lease.attempt > 1 and imports.is_stored(watch.plan, self._store_id):
+            return True
+        original = imports.original_of(watch.plan)
+        watch.report(self.name, 0, original.size)
+        try:
+            place = self._copy(watch, original)
+        except errors.Stopped:
+            raise
+        except errors.GantryError as error:
+            store.miss(watch, self._store_id, error)
+            return False
+        try:
+            imports.stored(watch.plan, self._store_id, place, {}, {})
+        except BaseException as error:
+            store.take_back(watch, place, error)
+            raise
+        return True
+
+    def _copy(
+        self, watch: watching.Watch, original: imports.Original
+    ) -> tuple[str, dict[str, str]]:
+        """From the first store that still gives the bytes out, local files first."""
+        failure: errors.GantryError = errors.ImportFailed("The image has no data to copy")
+        for source in copies.nearest(original.places.values()):
+            try:
+                return copies.copy(
+                    source,
+                    self._store_id,
+                    watch.plan.image_id,
+                    (original.size, original.digest),
+                    lambda done: watch.report(self.name, done, original.size),
+                )
+            except errors.Stopped:
+                raise
+            except errors.GantryError as error:
+                LOG.warning("Image %s could not be copied: %s", watch.plan.image_id, error)
+                failure = error
+        raise failure

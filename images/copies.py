@@ -1,0 +1,80 @@
+"""Copying an image's bytes from one store into another, and holding the copy against the record."""
+
+import pathlib
+from collections.abc import Callable, Iterable
+
+from images import digests, errors, models, staging, stores
+
+_Place = tuple[str, dict[str, str]]
+
+
+def nearest(locations: Iterable[models.ImageLocation]) -> list[models.ImageLocation]:
+    """The locations, those first that are local files: these are copied without passing through staging."""
+    return sorted(locations, key=lambda row: not row.value.startswith("file://"))
+
+
+def copy(
+    source: models.ImageLocation,
+    store_id: str,
+    image_id: str,
+    known: tuple[int, dict[str, str]],
+    on_bytes: Callable[[int], None],
+) -> _Place:
+    """Copy into a store; the URI and the metadata of the new location.
+
+    A local file is copied by the kernel, which lets both share their blocks where the file system can. What
+    is elsewhere comes into staging first, where it serves the other stores of the task too. `known` is what
+    the record says: bytes, and checksum, os_hash_algo and os_hash_value as far as it has them.
+
+    Raises:
+        NotFound, Unavailable, StorageFull: the bytes cannot be read, or not be written.
+        ImportFailed: they are no longer what the record says; the copy is gone again.
+    """
+    size, digest = known
+    opened = stores.open_location(source)
+    file = opened.path or _staged(image_id, size, opened, on_bytes)
+    if file.stat().st_size != size:
+        raise errors.ImportFailed("The stored data are not as long as the record says")
+    url, metadata = stores.add(store_id, image_id, file, on_bytes, link=file != opened.path)
+    made = stores.open_location(models.ImageLocation(value=url, meta_data=metadata))
+    try:
+        _check(made.path or file, digest)
+    except errors.ImportFailed:
+        stores.delete(url, metadata)
+        raise
+    return url, metadata
+
+
+def _staged(
+    image_id: str, size: int, opened: stores.Opened, on_bytes: Callable[[int], None]
+) -> pathlib.Path:
+    """The bytes of a store that is not local, in staging."""
+    file = staging.path(image_id)
+    if staging.facts(file) is None:
+        pieces = _Pieces(opened.read_range(0, size))
+        staging.receive(image_id, pieces, digest=False, size=size, on_bytes=on_bytes)
+    return file
+
+
+class _Pieces:
+    """A store's pieces as a source of bytes."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+
+    def read(self, size: int, /) -> bytes:
+        """The next piece; none at the end."""
+        return next(self._pieces, b"")
+
+
+def _check(file: pathlib.Path, known: dict[str, str]) -> None:
+    """Digest a file by the record's own algorithm, and compare."""
+    if not known:
+        return
+    hasher = digests.Hasher(known.get("os_hash_algo", "md5"))
+    with file.open("rb", buffering=0) as source:
+        while piece := source.read(digests.PIECE):
+            hasher.update(piece)
+    found = hasher.finish()
+    if any(found[name] != value for name, value in known.items()):
+        raise errors.ImportFailed("The stored data are no longer what the record's checksum says")

@@ -1,0 +1,184 @@
+"""How an import is asked for: the checks of POST /import, in the contract's order, and what they write down.
+
+Contract section 2.5. The first check that fails answers; nothing is written before the last one has passed.
+"""
+
+import dataclasses
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc, orm
+
+from images import context, errors, imports, methods, models, quota, statuses, stores, tasks
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Request:
+    """The body of POST /import, judged as far as it can be without the image."""
+
+    method: methods.Method
+    fields: dict[str, Any]
+    #: The header X-Image-Meta-Store.
+    header_store: str | None
+    every_store: bool
+    #: As it came; the task shows it.
+    body: dict[str, Any]
+    #: Whether the image has its bytes already.
+    is_copy: bool
+
+
+def parse(body: Any, header_store: str | None) -> Request:
+    """Judge the shape of the body.
+
+    Raises:
+        Invalid: the shape, the method or a flag is wrong.
+    """
+    fields = body.get("method") if isinstance(body, dict) else None
+    if not isinstance(fields, dict) or "name" not in fields:
+        raise errors.Invalid("The body must be an object with a member method that has a name")
+    method = methods.get(fields["name"])
+    # Glance refuses all_stores_must_succeed = false where there is one store, and `openstack image import`
+    # always says it, to find nothing done and no error shown. With one store it means the same as true.
+    for flag in ("all_stores", "all_stores_must_succeed"):
+        if not isinstance(body.get(flag, False), bool):
+            raise errors.Invalid(f"'{flag}' must be boolean value only")
+    is_copy = method.name == imports.COPY
+    return Request(method, fields, header_store, body.get("all_stores", False), body, is_copy)
+
+
+def check_image(image: models.Image, request: Request) -> None:
+    """Judge whether the image is in a state to be imported into.
+
+    Raises:
+        Conflict: its status or its formats do not allow this method.
+        Invalid: the method lacks something that it must be told.
+    """
+    method = request.method
+    if image.status not in method.accepts:
+        raise errors.Conflict(
+            f"Image is {image.status}; {method.name} needs it {' or '.join(method.accepts)}"
+        )
+    for column in ("container_format", "disk_format"):
+        if getattr(image, column) is None:
+            raise errors.Conflict(f"'{column}' needs to be set before import")
+    method.check(request.fields)
+
+
+def start(
+    session: orm.Session,
+    asker: context.Context,
+    image: models.Image,
+    request: Request,
+    allowed: quota.Ceilings | None = None,
+) -> models.Task | None:
+    """Take the image's lock and write down the task that a worker will take; None: nothing is to be done.
+
+    An import makes the image `importing`; a copy leaves it as it is. `allowed` is what the image's owner may
+    have: bytes that are known are reserved.
+
+    Raises:
+        Conflict: another task holds the image, or a store is named that takes no data.
+        Invalid: the choice of stores, or where the bytes are to come from, is refused.
+    """
+    check_lock(session, image)
+    chosen = _chosen(request)
+    if request.is_copy and not (chosen := _missing(session, image, request, chosen)):
+        return None
+    origin = request.method.origin(asker, request.fields)
+    if allowed:
+        quota.admit_import(session, allowed, image, stores=len(chosen))
+    if not request.is_copy:
+        statuses.move_image(session, image.id, image.status, "importing")
+    backends = chosen if stores.multi() else [None]
+    document = {"image_id": image.id, "import_req": request.body, "backend": backends}
+    queue = request.method.queue
+    task = tasks.add(session, asker, "api_image_import", document, queue=queue, image_id=image.id)
+    if origin is not None:
+        session.add(models.TaskSecret(task_id=task.id, value=origin))
+    marks = {imports.LOCK: task.id, imports.IMPORTING_TO: "", imports.FAILED: ""}
+    if stores.multi():  # one store has no name to show
+        marks[imports.IMPORTING_TO] = stores.listed(chosen)
+        if request.is_copy:  # else the stores that failed before failed with other data
+            marks[imports.FAILED] = _still_failed(image, chosen)
+    mark(session, image, marks)
+    return task
+
+
+def check_lock(session: orm.Session, image: models.Image) -> None:
+    """Let nobody in beside a task that is alive; what one that is no more has left behind is no lock.
+
+    Raises:
+        Conflict: such a task holds the image.
+    """
+    holder = image.property_rows.get(imports.LOCK)
+    if holder is None:
+        return
+    if holder.value and tasks.is_live(session, holder.value):
+        raise errors.Conflict(
+            f"New operation on image '{image.id}' is not permitted as prior operation is still in progress"
+        )
+    del image.property_rows[imports.LOCK]  # so that ours is inserted: of two that try, one can
+
+
+def _chosen(request: Request) -> list[str]:
+    if not stores.multi():
+        return [stores.default_id()]
+    named, header = request.body.get("stores"), request.header_store
+    if request.every_store:
+        if header or named is not None:
+            raise errors.Invalid("all_stores must not come with a choice of stores")
+        return stores.writable()
+    if header and named is not None:
+        raise errors.Invalid("Stores are chosen by the header or by the body, not by both")
+    chosen = [header or stores.default_id()] if named is None else named
+    if not isinstance(chosen, list) or not chosen or not all(isinstance(s, str) for s in chosen):
+        raise errors.Invalid("stores must be a list of at least one store's id")
+    unknown = sorted(set(chosen) - set(stores.writable()))
+    if unknown:
+        raise errors.Conflict(f"There is no store {unknown[0]} that takes data")
+    return list(dict.fromkeys(chosen))
+
+
+def _missing(
+    session: orm.Session, image: models.Image, request: Request, chosen: list[str]
+) -> list[str]:
+    """Those of the stores that do not hold the image.
+
+    Raises:
+        Invalid: a store that holds it was named.
+    """
+    rows = models.ImageLocation
+    query = sa.select(rows.meta_data).where(
+        rows.image_id == image.id, rows.status == "active", rows.deleted.is_(False)
+    )
+    holders = {imports.store_of(metadata) for metadata in session.scalars(query)}
+    held = [name for name in chosen if name in holders]
+    if held and not request.every_store:
+        raise errors.Invalid(f"Image is already present at store '{held[0]}'")
+    return [name for name in chosen if name not in holders]
+
+
+def _still_failed(image: models.Image, chosen: list[str]) -> str:
+    """Failed stores of earlier copies that this one does not try again."""
+    before = image.properties.get(imports.FAILED, "").split(",")
+    return stores.listed({name for name in before if name} - set(chosen))
+
+
+def mark(session: orm.Session, image: models.Image, marks: dict[str, str]) -> None:
+    """Set properties of ours: in one statement, but for those that an earlier task has left.
+
+    Raises:
+        Conflict: another request was faster.
+    """
+    new = []
+    for name, value in marks.items():
+        if name in image.property_rows:
+            image.set_property(name, value)
+        else:
+            new.append({"image_id": image.id, "name": name, "value": value})
+    try:
+        session.flush()
+        if new:
+            session.execute(sa.insert(models.ImageProperty), new)
+    except exc.IntegrityError as error:  # of two locks, the second one has no room
+        raise errors.Conflict(f"Image {image.id} is being imported already") from error

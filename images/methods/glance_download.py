@@ -1,0 +1,185 @@
+"""glance-download: a worker fetches an image from the image service of another region.
+
+The caller's own token and catalog are used: what the caller may not read there, it does not get here. Formats
+and the configured properties come along, and the bytes are held against the checksums of the other region.
+"""
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from images import (
+    config,
+    context,
+    errors,
+    filters,
+    methods,
+    models,
+    staging,
+    task_secrets,
+    urls,
+)
+from images.methods import web_download
+
+#: Bytes that a record may have.
+_MOST = 8 << 20
+_NAME_LENGTH = 255
+#: Members of a record that are no properties, beside its columns.
+_MEMBERS = ("tags", "self", "file", "schema", "stores", "direct_url", "locations")
+
+
+class GlanceDownload:
+    """Fetches over the Images API of the region that the request names."""
+
+    name = "glance-download"
+    accepts = ("queued",)
+    rule = "modify_image"
+    queue = "fetch"
+
+    def check(self, fields: dict[str, Any]) -> None:
+        """The region and the image must be named."""
+        for member in ("glance_region", "glance_image_id"):
+            if not isinstance(fields.get(member), str):
+                raise errors.Invalid(
+                    f"'{member}' needs to be set for glance-download import method"
+                )
+        try:
+            uuid.UUID(fields["glance_image_id"])
+        except ValueError as error:
+            raise errors.Invalid(
+                f"Remote image id does not look like a UUID: {fields['glance_image_id']}"
+            ) from error
+        if not isinstance(fields.setdefault("glance_service_interface", "public"), str):
+            raise errors.Invalid("'glance_service_interface' must be public, internal or admin")
+
+    def origin(self, asker: context.Context, fields: dict[str, Any]) -> str:
+        """Find the region's endpoint, and judge it by the operator's lists; keep it with the token.
+
+        A region that the caller's catalog does not have is found missing when the task runs, as in Glance.
+        """
+        regions = config.CONF.gantry.remote_regions
+        if asker.service_catalog is None and not regions:
+            raise errors.Invalid(
+                "glance-download needs a caller who has a token and a catalog of services; where nobody is "
+                "asked for one, [gantry] remote_regions names the regions' endpoints"
+            )
+        endpoint = _endpoint(asker.service_catalog or (), fields) or regions.get(
+            fields["glance_region"]
+        )
+        if endpoint is not None:
+            endpoint = urls.check(endpoint).rstrip("/").removesuffix("/v2")
+        return task_secrets.seal({"endpoint": endpoint, "token": asker.auth_token})
+
+    def fetch(
+        self,
+        image_id: str,
+        fields: dict[str, Any],
+        *,
+        task_id: str,
+        digest: bool,
+        on_bytes: Callable[[int, int | None], None],
+    ) -> methods.Fetched:
+        """Read the other image's record, then its bytes, which must be what the record says."""
+        region = fields["glance_region"]
+        secret = task_secrets.of_task(task_id)
+        if secret["endpoint"] is None:
+            raise errors.ImportFailed(
+                f"There is no image service in region {region} with that interface"
+            )
+        url = f"{secret['endpoint']}/v2/images/{fields['glance_image_id']}"
+        headers = {"X-Auth-Token": secret["token"]} if secret["token"] else {}
+        try:
+            source = _record(url, headers)
+            described = _described(source)
+            facts = web_download.download(
+                image_id,
+                f"{url}/file",
+                digest=True,  # whatever becomes of the bytes, these are what the other region says
+                on_bytes=on_bytes,
+                headers=headers,
+                size=source["size"],
+            )
+        except errors.SizeMismatch as error:
+            raise errors.ImportFailed(
+                f"The image of region {region} is not whole: {error}"
+            ) from error
+        except errors.ImportFailed as error:
+            if isinstance(error, errors.Stopped):
+                raise
+            raise errors.ImportFailed(f"The image service of region {region}: {error}") from error
+        _compare(facts, source)
+        return methods.Fetched(facts, described)
+
+
+def _endpoint(catalog: tuple[dict[str, Any], ...], fields: dict[str, Any]) -> str | None:
+    """The image service's URL in a region, in a catalog of either of Keystone's two forms."""
+    interface = fields["glance_service_interface"]
+    for service in catalog:
+        if service.get("type") != "image":
+            continue
+        for endpoint in service.get("endpoints") or ():
+            region = endpoint.get("region") or endpoint.get("region_id") or ""
+            if region.lower() != fields["glance_region"].lower():
+                continue
+            found = endpoint.get(f"{interface}URL")
+            if endpoint.get("interface") == interface:
+                found = endpoint.get("url")
+            if isinstance(found, str):
+                return found
+    return None
+
+
+def _record(url: str, headers: dict[str, str]) -> dict[str, Any]:
+    response = web_download.open_url(url, headers)
+    try:
+        raw = response.read(_MOST + 1)
+        record = json.loads(raw) if len(raw) <= _MOST else None
+    except ValueError:
+        record = None
+    finally:
+        response.close()
+    if not isinstance(record, dict) or type(record.get("size")) not in (int, type(None)):
+        raise errors.ImportFailed("it does not answer as an image service does")
+    if record.get("status") != "active" or record["size"] is None:
+        raise errors.ImportFailed(f"the image is {record.get('status')}; it must be active")
+    return record
+
+
+def _described(source: dict[str, Any]) -> dict[str, Any]:
+    """The formats, and those properties that the operator wants to have copied."""
+    known, options = config.CONF.image_format, config.CONF.glance_download_properties
+    for column, values in (
+        ("disk_format", known.disk_formats),
+        ("container_format", known.container_formats),
+    ):
+        if source.get(column) not in values:
+            raise errors.ImportFailed(f"its {column} {source.get(column)} is not taken here")
+    beginnings = tuple(options.extra_properties)
+    properties = {
+        name: value
+        for name, value in source.items()
+        if name.startswith(beginnings) and _is_property(name, value)
+    }
+    formats = {name: source[name] for name in ("disk_format", "container_format")}
+    return formats | {"properties": properties}
+
+
+def _is_property(name: str, value: Any) -> bool:
+    columns = (*models.Image.__table__.columns.keys(), *_MEMBERS)
+    if not isinstance(value, str) or name in columns or name.startswith("os_glance"):
+        return False
+    return len(name) <= _NAME_LENGTH and not filters.UNSTORABLE.search(name + value)
+
+
+def _compare(facts: staging.Facts, source: dict[str, Any]) -> None:
+    """Hold the bytes against the digests that the source has and that were made here too."""
+    made = facts.digest or {}
+    names = ["checksum"]
+    if source.get("os_hash_algo") == made.get("os_hash_algo"):
+        names.append("os_hash_value")
+    for name in names:
+        if source.get(name) and source[name] != made.get(name):
+            raise errors.ImportFailed(
+                f"The data that arrived are not those of the source: its {name} differs"
+            )
