@@ -12,11 +12,13 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.orm import Mapped, mapped_column
 
-from images import db
+from images import beginning, db
 
 _ID = sa.String(36)
 #: SQLite's INTEGER already holds 64 bits, and only that name makes a primary key count by itself.
 _Bytes = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+#: The orders that a list is walked in (`images.walks`).
+_LIST_ORDERS = {"created": ("created_at", "id"), "name": ("name", "created_at", "id")}
 
 
 class Base(orm.DeclarativeBase):
@@ -47,6 +49,11 @@ class Image(Stamped, Base):
         sa.Index("updated_at_image_idx", "updated_at"),
         sa.Index("os_hidden_image_idx", "os_hidden"),
         sa.Index("os_hash_value_image_idx", "os_hash_value"),
+        *(
+            sa.Index(f"gantry_images_{first}_{order}", first, "deleted", "os_hidden", *columns)
+            for first in ("owner", "visibility")
+            for order, columns in _LIST_ORDERS.items()
+        ),
         Base.__table_args__,
     )
 
@@ -82,12 +89,12 @@ class Image(Stamped, Base):
         cascade="all, delete-orphan",
     )
     tag_rows: Mapped[list["ImageTag"]] = orm.relationship(
-        primaryjoin="and_(Image.id == ImageTag.image_id, ImageTag.deleted == false())",
+        primaryjoin="and_(Image.id == ImageTag.image_id, ImageTag.deleted != true())",
         lazy="raise",
         cascade="all, delete-orphan",
     )
     location_rows: Mapped[list["ImageLocation"]] = orm.relationship(
-        primaryjoin="and_(Image.id == ImageLocation.image_id, ImageLocation.deleted == false(),"
+        primaryjoin="and_(Image.id == ImageLocation.image_id, ImageLocation.deleted != true(),"
         " ImageLocation.status == 'active')",
         order_by="ImageLocation.id",
         lazy="raise",
@@ -103,7 +110,7 @@ class Image(Stamped, Base):
         """The tags, sorted so that an answer does not change by itself."""
         return sorted({row.value for row in self.tag_rows})
 
-    def set_property(self, name: str, value: str) -> None:
+    def set_property(self, name: str, value: str | None) -> None:
         """Set one custom property; a row that was deleted earlier is used again, its name is unique."""
         row = self.property_rows.get(name)
         if row is None:
@@ -119,6 +126,7 @@ class ImageProperty(Stamped, Base):
     __table_args__ = (
         sa.Index("ix_image_properties_image_id", "image_id"),
         sa.Index("ix_image_properties_deleted", "deleted"),
+        *beginning.indexes("gantry_image_properties_value", "name", "value"),
         sa.UniqueConstraint("image_id", "name", name="ix_image_properties_image_id_name"),
         Base.__table_args__,
     )
@@ -136,6 +144,7 @@ class ImageTag(Stamped, Base):
     __table_args__ = (
         sa.Index("ix_image_tags_image_id", "image_id"),
         sa.Index("ix_image_tags_image_id_tag_value", "image_id", "value"),
+        sa.Index("gantry_image_tags_value", "value", "image_id"),
         Base.__table_args__,
     )
 
@@ -171,6 +180,7 @@ class ImageMember(Stamped, Base):
         sa.Index("ix_image_members_deleted", "deleted"),
         sa.Index("ix_image_members_image_id", "image_id"),
         sa.Index("ix_image_members_image_id_member", "image_id", "member"),
+        sa.Index("gantry_image_members_member", "member", "deleted", "status", "image_id"),
         sa.UniqueConstraint(
             "image_id",
             "member",
@@ -248,3 +258,40 @@ class TaskRun(Base):
     step: Mapped[str | None] = mapped_column(sa.String(64))
     bytes_done: Mapped[int] = mapped_column(_Bytes, default=0)
     bytes_total: Mapped[int | None] = mapped_column(_Bytes)
+
+
+class Reservation(Base):
+    """Ours: bytes that an image under way may come to have; they count before they are there.
+
+    There is one for each image that is being filled while limits are enforced (`images.quota`), made with the
+    status that begins it and gone with the status that ends it. No foreign key: Glance, started again on
+    this database, must be able to purge its tables without knowing ours.
+    """
+
+    __tablename__ = "gantry_reservations"
+
+    image_id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    #: Bytes in all the stores together.
+    store_bytes: Mapped[int] = mapped_column(_Bytes, default=0)
+    stage_bytes: Mapped[int] = mapped_column(_Bytes, default=0)
+
+
+class Owner(Base):
+    """Ours: a row to lock for each owner, so that the decisions about its limits come one after another."""
+
+    __tablename__ = "gantry_owners"
+
+    owner: Mapped[str] = mapped_column(sa.String(255), primary_key=True)
+
+
+class TaskSecret(Base):
+    """Ours: what the worker of one task must know and nobody may see; gone when the task ends.
+
+    No foreign key, as above.
+    """
+
+    __tablename__ = "gantry_task_secrets"
+
+    task_id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    #: Encrypted (`images.secrets`).
+    value: Mapped[str] = mapped_column(sa.Text)

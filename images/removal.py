@@ -1,13 +1,22 @@
-"""Deleting an image: the record first, then the bytes, so that a crash in between loses neither."""
+"""Deleting an image: the record first, then the bytes, so that a crash in between loses neither.
+
+While its bytes are being removed an image is `pending_delete`, which nobody sees. With `delayed_delete` it
+stays so until it is scrubbed; without, a store that does not let go (somebody has a clone of the data) is
+why it comes back as it was. What a crash has left in between, upkeep ends (`images.upkeep`).
+"""
 
 import logging
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from images import catalog, context, db, errors, models, policy, staging, statuses, stores
+from images import catalog, config, context, db, errors, models, policy, staging, statuses, stores
 
 LOG = logging.getLogger(__name__)
+
+#: What is done to rows through the session's back: none of them is looked at again.
+_UNSEEN = {"synchronize_session": False}
 
 
 def delete(ctx: context.Context, image_id: str) -> None:
@@ -15,36 +24,81 @@ def delete(ctx: context.Context, image_id: str) -> None:
 
     Raises:
         NotFound, Forbidden: the caller may not; or the image is protected.
-        Conflict: its bytes are in use, or it changed meanwhile.
+        Conflict: its bytes are in use; the image stays.
     """
     with db.transaction() as session:
-        image = catalog.get(session, ctx, image_id, parts=("locations",))
+        # Locked: it may be turning active or being given back at this very moment.
+        image = catalog.get(session, ctx, image_id, parts=("locations",), lock=True)
         policy.enforce(ctx, "delete_image", image)
         if image.protected:
             raise errors.Forbidden(f"Image {image_id} is protected and cannot be deleted.")
-        had_staged = image.status in statuses.BUSY
-        statuses.move_image(
-            session, image_id, image.status, "deleted", deleted=True, deleted_at=db.now()
-        )
-        _delete_parts(session, image_id)
-        doomed = [(row.id, row.value, row.meta_data) for row in image.location_rows]
-    if had_staged:
+        was, rows = image.status, list(image.location_rows)
+        stays = bool(rows) and was in ("active", "deactivated")
+        to = "pending_delete" if stays else "deleted"
+        statuses.move_image(session, image_id, was, to, deleted=True, deleted_at=db.now())
+        if config.CONF.delayed_delete or not stays:
+            _delete_parts(session, image_id)
+    if was in statuses.BUSY:
         staging.remove(image_id)
-    for row_id, url, metadata in doomed:
-        delete_data(row_id, url, metadata)
+    if not stays:
+        for row in rows:
+            delete_data(row.id, row.value, row.meta_data)
+    elif not config.CONF.delayed_delete and not _remove_data(image_id, was, rows):
+        raise errors.Conflict(
+            f"Image {image_id} could not be deleted because it is in use: its store says that something "
+            "depends on its data"
+        )
+
+
+def scrub(image_id: str) -> bool:
+    """Remove the bytes of an image that is `pending_delete`; whether it is `deleted` now.
+
+    One whose store does not let go stays as it is, for the next time.
+    """
+    rows = models.ImageLocation
+    query = sa.select(rows).where(rows.image_id == image_id, rows.status != "deleted")
+    with db.reading() as session:
+        waiting = list(session.scalars(query))
+    return _remove_data(image_id, "pending_delete", waiting)
+
+
+def _remove_data(image_id: str, was: str, rows: list[models.ImageLocation]) -> bool:
+    """Remove the bytes of an image that is `pending_delete`; False if a store has them in use.
+
+    Then the image is again what it `was`, with the locations that it still has. Bytes that are merely out of
+    reach do not hold up the deletion: their rows wait for upkeep.
+    """
+    gone, used = [], False
+    for row in rows:
+        try:
+            stores.delete(row.value, row.meta_data)
+        except errors.Conflict:
+            used = True
+            break
+        except errors.GantryError as error:
+            LOG.warning("Location %s waits for upkeep: %s", row.id, error)
+        else:
+            gone.append(row.id)
+    with db.transaction() as session:
+        if used and was != "pending_delete":
+            alive = {"deleted": False, "deleted_at": None}
+            statuses.move_image(session, image_id, "pending_delete", was, lost_ok=True, **alive)
+        elif not used:
+            statuses.move_image(session, image_id, "pending_delete", "deleted", lost_ok=True)
+            _delete_parts(session, image_id)
+        _delete_locations(session, models.ImageLocation.id.in_(gone))
+    return not used
 
 
 def _delete_parts(session: orm.Session, image_id: str) -> None:
+    """What belongs to an image goes with it; the locations wait for their bytes to be removed."""
     gone = {"deleted": True, "deleted_at": db.now()}
     for table in (models.ImageProperty, models.ImageTag, models.ImageMember):
         doomed = sa.update(table).where(table.image_id == image_id, table.deleted.is_(False))
-        session.execute(doomed.values(gone), execution_options={"synchronize_session": False})
-    session.execute(
-        sa.update(models.ImageLocation)
-        .where(models.ImageLocation.image_id == image_id, models.ImageLocation.deleted.is_(False))
-        .values(status="pending_delete"),
-        execution_options={"synchronize_session": False},
-    )
+        session.execute(doomed.values(gone), execution_options=_UNSEEN)
+    rows = models.ImageLocation
+    waiting = sa.update(rows).where(rows.image_id == image_id, rows.deleted.is_(False))
+    session.execute(waiting.values(status="pending_delete"), execution_options=_UNSEEN)
 
 
 def delete_data(row_id: int, url: str, metadata: dict[str, str] | None) -> None:
@@ -56,9 +110,11 @@ def delete_data(row_id: int, url: str, metadata: dict[str, str] | None) -> None:
             "Location %s waits for upkeep, its data could not be removed: %s", row_id, error
         )
         return
-    row = sa.update(models.ImageLocation).where(models.ImageLocation.id == row_id)
     with db.transaction() as session:
-        session.execute(
-            row.values(status="deleted", deleted=True, deleted_at=db.now()),
-            execution_options={"synchronize_session": False},
-        )
+        _delete_locations(session, models.ImageLocation.id == row_id)
+
+
+def _delete_locations(session: orm.Session, which: sa.ColumnElement[bool]) -> None:
+    gone: dict[str, Any] = {"status": "deleted", "deleted": True, "deleted_at": db.now()}
+    update = sa.update(models.ImageLocation).where(which)
+    session.execute(update.values(gone), execution_options=_UNSEEN)

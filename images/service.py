@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
-from images import config, errors, queue, stores
+from images import config, errors, protections, queue, quota, stores
 
 
 def start(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
@@ -18,6 +18,8 @@ def start(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
     conf = config.load(files)
     try:
         stores.register_options(conf)
+        quota.configure(conf)
+        protections.load()
     except (cfg.Error, errors.Invalid) as error:
         raise SystemExit(f"gantry: the configuration cannot be used: {error}") from error
     queue.configure(conf.gantry.broker_url)

@@ -7,13 +7,21 @@ object that is gone already is no error.
 import datetime
 import pathlib
 import time
+from concurrent import futures
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 
-from images import config, db, models, removal, staging, statuses
+from images import config, db, imports, models, removal, staging, statuses, uploads
 
 #: Seconds for which a staged file is left alone whatever the records say: one may be about to say it.
 _YOUNG = 60
+#: Seconds after which nobody is removing bytes any more that were to be removed at once.
+_ABANDONED = 3600
+#: Rows that one run looks at; the rest waits for the next one.
+_AT_ONCE = 100
+#: Statuses in which an image's places may be about to be written to, or are waited for by others.
+_UNSETTLED = (*statuses.BUSY, "pending_delete")
 
 
 def give_back_uploads() -> int:
@@ -34,11 +42,7 @@ def give_back_uploads() -> int:
     with db.reading() as session:
         found = [(row.id, row.status) for row in session.execute(query)]
     dead = [(one, was) for one, was in found if _age(one) > patience]
-    for image_id, was in dead:
-        with db.transaction() as session:
-            statuses.move_image(session, image_id, was, "queued", lost_ok=True)
-        staging.remove(image_id)
-    return len(dead)
+    return sum([uploads.give_back(image_id, was) for image_id, was in dead])
 
 
 def empty_staging() -> int:
@@ -47,8 +51,14 @@ def empty_staging() -> int:
     for file in staging.path().iterdir():
         names.setdefault(file.name.partition(".")[0], []).append(file)
     image = models.Image
+    lock = sa.exists().where(
+        models.ImageProperty.image_id == image.id,
+        models.ImageProperty.name == imports.LOCK,  # of a copy, say: its image is active
+    )
     query = sa.select(image.id).where(
-        image.id.in_(names), image.deleted.is_(False), image.status.in_(statuses.BUSY)
+        image.id.in_(names),
+        image.deleted.is_(False),
+        sa.or_(image.status.in_(statuses.BUSY), lock),
     )
     with db.reading() as session:
         wanted = set(session.scalars(query))
@@ -60,20 +70,73 @@ def empty_staging() -> int:
 
 
 def finish_deletions() -> int:
-    """Remove the bytes of deleted images that their store did not let go of; how many tries that took."""
+    """Remove the bytes of deleted locations that their store did not let go of; how many tries that took."""
     location, image = models.ImageLocation, models.Image
+    same = orm.aliased(location)
+    # The same place may hold new data of an image that lives on: then it is not ours to empty.
+    used_again = sa.exists().where(
+        same.image_id == location.image_id, same.value == location.value, same.status == "active"
+    )
+    old = db.now() - datetime.timedelta(seconds=_ABANDONED)
+    left = sa.and_(image.status.not_in(_UNSETTLED), location.updated_at < old, ~used_again)
     query = (
         sa.select(location.id, location.value, location.meta_data)
         .join(image, image.id == location.image_id)
         .where(location.status == "pending_delete", location.deleted.is_(False))
-        .where(image.status == "deleted")
-        .limit(100)
+        .where(sa.or_(image.status == "deleted", left))
+        .limit(_AT_ONCE)
     )
     with db.reading() as session:
         waiting = list(session.execute(query))
     for row in waiting:
         removal.delete_data(row.id, row.value, row.meta_data)
     return len(waiting)
+
+
+def scrub() -> int:
+    """Remove the data of images that were deleted with `delayed_delete`, when their time is over; how many.
+
+    An image whose deletion was to be immediate and died with its process goes the same way.
+    """
+    image, location = models.Image, models.ImageLocation
+    delayed = sa.exists().where(location.image_id == image.id, location.status == "pending_delete")
+    now = db.now()
+    due = now - datetime.timedelta(seconds=config.CONF.scrub_time)
+    abandoned = now - datetime.timedelta(seconds=_ABANDONED)
+    query = (
+        sa.select(image.id)
+        .where(image.status == "pending_delete", image.deleted.is_(True))
+        .where(sa.or_(sa.and_(delayed, image.deleted_at <= due), image.deleted_at <= abandoned))
+        .order_by(image.deleted_at)
+        .limit(_AT_ONCE)
+    )
+    with db.reading() as session:
+        waiting = list(session.scalars(query))
+    with futures.ThreadPoolExecutor(config.CONF.scrub_pool_size) as pool:
+        return sum(pool.map(removal.scrub, waiting))
+
+
+def free_reservations() -> int:
+    """Give back what is reserved for images that nothing is under way for; how many there were.
+
+    Whatever ends an upload or an import gives back by itself; this is for what nobody has thought of.
+    """
+    image, mark = models.Image, models.ImageProperty
+    locked = sa.exists().where(
+        mark.image_id == image.id, mark.name == imports.LOCK, mark.deleted.is_(False)
+    )
+    alive = sa.exists().where(
+        image.id == models.Reservation.image_id,
+        image.deleted.is_(False),
+        sa.or_(image.status.in_(statuses.BUSY), locked),
+    )
+    with db.transaction() as session:
+        freed = session.execute(
+            sa.delete(models.Reservation).where(~alive),
+            execution_options={"synchronize_session": False},
+        )
+        count: int = freed.rowcount  # type: ignore[attr-defined]
+        return count
 
 
 def _age(image_id: str) -> float:

@@ -4,7 +4,10 @@ Two short transactions stand around the bytes, none stays open while they move. 
 image goes back to `queued` and nothing is left of what had arrived.
 """
 
+from collections.abc import Callable
 from typing import Any
+
+import sqlalchemy as sa
 
 from images import (
     catalog,
@@ -14,6 +17,7 @@ from images import (
     formats,
     models,
     policy,
+    quota,
     staging,
     statuses,
     stores,
@@ -30,18 +34,22 @@ def stage(
         Conflict: the image is not `queued`.
         SizeMismatch, LimitExceeded, StorageFull, Unavailable: the bytes could not be taken.
     """
-    image = _begin(ctx, image_id, "modify_image", "uploading")
+    allowed = quota.for_asker(ctx, image_id) if quota.enabled else None
+    image = _begin(ctx, image_id, "modify_image", "uploading", allowed, {"stage": size_hint or 0})
     digest = staging.is_stored_as_it_is(image.disk_format)
+    meter = _meter(allowed, image_id, size_hint, staged=True) if allowed else None
     try:
-        facts = staging.receive(image_id, body, digest=digest, size=size_hint)
+        facts = staging.receive(image_id, body, digest=digest, size=size_hint, on_bytes=meter)
         with db.transaction() as session:
             if not statuses.keep_image(session, image_id, "uploading", size=facts.size):
                 raise errors.Gone
+            if allowed:
+                quota.settle(session, image_id)
     except errors.Gone as error:
         staging.remove(image_id)
         raise errors.NotFound(f"Image {image_id} was deleted while it was staged") from error
     except BaseException:
-        _give_back(image_id, "uploading")
+        give_back(image_id, "uploading")
         raise
 
 
@@ -64,9 +72,11 @@ def upload(
         SizeMismatch, LimitExceeded, StorageFull, Unavailable: the bytes could not be taken.
     """
     store_id = _chosen(store)
-    image = _begin(ctx, image_id, "upload_image", "saving")
+    allowed = quota.for_asker(ctx, image_id) if quota.enabled else None
+    image = _begin(ctx, image_id, "upload_image", "saving", allowed, {"store": size_hint or 0})
+    meter = _meter(allowed, image_id, size_hint, copies=1) if allowed else None
     try:
-        facts = staging.receive(image_id, body, digest=True, size=size_hint)
+        facts = staging.receive(image_id, body, digest=True, size=size_hint, on_bytes=meter)
         virtual = formats.check(facts.inspection, image.disk_format, image.container_format)
         columns = (facts.digest or {}) | {"size": facts.size, "virtual_size": virtual}
         url, metadata = stores.add(store_id, image_id, staging.path(image_id))
@@ -76,12 +86,19 @@ def upload(
             stores.delete(url, metadata)
             raise
     except BaseException:
-        _give_back(image_id, "saving")
+        give_back(image_id, "saving")
         raise
     staging.remove(image_id)
 
 
-def _begin(ctx: context.Context, image_id: str, rule: str, status: str) -> models.Image:
+def _begin(
+    ctx: context.Context,
+    image_id: str,
+    rule: str,
+    status: str,
+    allowed: quota.Ceilings | None,
+    needed: dict[str, int],
+) -> models.Image:
     with db.transaction() as session:
         image = catalog.get(session, ctx, image_id, parts=())
         policy.enforce(ctx, rule, image)
@@ -89,6 +106,8 @@ def _begin(ctx: context.Context, image_id: str, rule: str, status: str) -> model
             raise errors.Conflict(f"Image {image_id} is {image.status}; data go to a queued image")
         if status == "saving":
             _check_formats(image)
+        if allowed:
+            quota.admit_data(session, allowed, image_id, **needed)
         statuses.move_image(session, image_id, "queued", status)
         return image
 
@@ -113,10 +132,37 @@ def _activate(image_id: str, columns: dict[str, Any], location: models.ImageLoca
             raise errors.Gone(f"Image {image_id} was deleted while it was uploaded")
         location.image_id = image_id
         session.add(location)
+        if quota.enabled:
+            quota.settle(session, image_id)
 
 
-def _give_back(image_id: str, status: str) -> None:
-    """Undo the begin: staging empty, status back to `queued` unless the image was deleted."""
-    staging.remove(image_id)
+def _meter(
+    allowed: quota.Ceilings,
+    image_id: str,
+    size: int | None,
+    *,
+    copies: int = 0,
+    staged: bool = False,
+) -> Callable[[int], None]:
+    """What is told of the bytes that arrive; an upload that did not say its length may pass a limit a bit."""
+    beyond = quota.UNSAID if size is None else 0
+    meter = quota.Meter(
+        allowed, image_id, copies=copies, staged=staged, reserved=size or 0, beyond=beyond
+    )
+    return meter.arrived
+
+
+def give_back(image_id: str, was: str) -> bool:
+    """Undo the begin of an upload that has failed or died: back to `queued`, staging empty.
+
+    False where the image is no longer what it `was`: then nothing is changed, but for what has arrived for
+    an image that was deleted meanwhile.
+    """
     with db.transaction() as session:
-        statuses.move_image(session, image_id, status, "queued", lost_ok=True)
+        back = statuses.move_image(session, image_id, was, "queued", lost_ok=True)
+        there = sa.select(models.Image.id).where(
+            models.Image.id == image_id, models.Image.deleted.is_(False)
+        )
+        if back or session.scalars(there).first() is None:
+            staging.remove(image_id)  # before the commit: after it, the next upload may have begun
+    return back
