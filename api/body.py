@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _JSON_LIMIT = 8 << 20
 _JSON_DEPTH = 32
 _PIECE = 1 << 20
-#: Seconds without a byte after which gunicorn's client is given up (uWSGI has its `socket-timeout`).
+#: Seconds without a byte, in either direction, after which gunicorn's client is given up: its threads would
+#: wait for a silent one for ever (uWSGI has its `socket-timeout`).
 _STALL = 60.0
 #: Seconds that a client may go on sending what nobody wants before its connection is closed, and that it
 #: may pause. Closing at once would make its kernel throw away our answer.
@@ -46,6 +47,8 @@ class Body:
         self.problem: Exception | None = None
         self._source = environ["wsgi.input"]
         self._socket: socket.socket | None = environ.get("gunicorn.socket")
+        if self._socket:
+            self._socket.settimeout(_STALL)
         self._uwsgi = _uwsgi() if "uwsgi.version" in environ else None
         self._expected = "100-continue" in environ.get("HTTP_EXPECT", "").lower()
         length = environ.get("CONTENT_LENGTH") or "0"
@@ -89,8 +92,7 @@ class Body:
             if self._uwsgi and self._expected:
                 self._uwsgi.send_continue()
             self._expected = False
-            with _patience(self._socket) if self._socket else contextlib.nullcontext():
-                piece = bytes(self._source.read(size))
+            piece = bytes(self._source.read(size))
         except errors.GantryError:
             raise
         except Exception as error:  # OSError, and what a server raises for what it cannot parse
@@ -126,17 +128,6 @@ def _uwsgi() -> Any:
     from api import uwsgi_input  # only there can it be imported
 
     return uwsgi_input.Connection()
-
-
-@contextlib.contextmanager
-def _patience(connection: socket.socket) -> Iterator[None]:
-    """Bound the wait for bytes; gunicorn's threads would wait for a silent client for ever."""
-    before = connection.gettimeout()
-    connection.settimeout(_STALL)
-    try:
-        yield
-    finally:
-        connection.settimeout(before)
 
 
 def read_object(environ: "WSGIEnvironment") -> dict[str, Any]:
@@ -218,7 +209,7 @@ class Middleware:
 
 
 def _forget_keepalive(start_response: Any) -> None:
-    """Have `Connection: close` sent: gunicorn writes that header itself, uWSGI always closes."""
+    """Have `Connection: close` sent: gunicorn writes that header itself, uWSGI closes every connection."""
     force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)
     if force_close:
         force_close()

@@ -1,7 +1,7 @@
 """Which version a request means: the versions documents, and the prefixes `/v2` to `/v2.N`.
 
-This is decided before anything else, so that the documents need no token (contract section 1). There are no
-microversions: the minor number changes nothing.
+This is decided before anything else, so that the documents and the health check need no token (contract
+section 1). There are no microversions: the minor number changes nothing.
 """
 
 import json
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import flask
 from werkzeug import wsgi
 
+from api import health
 from images import config
 
 if TYPE_CHECKING:
@@ -55,12 +56,16 @@ class Middleware:
             parts[0] = "v2"
         elif _accepted(environ.get("HTTP_ACCEPT", "")):
             parts.insert(0, "v2")
-        elif path != "/healthcheck":
+        elif path == "/healthcheck":
+            return health.answer(environ)(environ, start_response)
+        else:
             status = 200 if first == "versions" else 300
             return flask.Response(_document(environ), status, content_type="application/json")(
                 environ, start_response
             )
-        environ["PATH_INFO"] = "/" + "/".join(parts)
+        # What ends in a slash names an image without an id, or the like: nothing of that kind is found.
+        tail = "/" if path.endswith("/") and len(parts) > 1 else ""
+        environ["PATH_INFO"] = "/" + "/".join(parts) + tail
         return self._app(environ, start_response)
 
 

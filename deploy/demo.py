@@ -54,7 +54,7 @@ class Demo:
         iso, qcow2 = real_images.iso(), real_images.qcow2()
         for image, origin in ((iso, "Debian"), (qcow2, "PyPI")):
             print(f"   {image.name:28} {progress.megabytes(image.stat().st_size)}, from {origin}")
-        self.headline("Start the service: uWSGI, a Celery worker, beat, Flower, a private Redis")
+        self.headline("Start the service: gunicorn, a Celery worker, beat, Flower, a private Redis")
         with private_service.running(SETTINGS) as service, self._aside:
             try:
                 self._tell(service, iso, qcow2)

@@ -1,34 +1,48 @@
-"""The API under gunicorn, the other server that is tested: `gunicorn -c deploy/gunicorn.conf.py`.
+"""The API under gunicorn, the Procfile's default: `gunicorn -c deploy/gunicorn.conf.py`.
 
-To run it in place of uWSGI, put that line into the Procfile as `api`. It answers `Expect: 100-continue`
-and takes chunked bodies by itself; many slow downloads use up its threads sooner than uWSGI's.
+Connections are kept alive; one that waits for its next request costs no thread. The other server that is
+tested is uWSGI (`deploy/uwsgi.ini`), which closes each connection after its answer.
 Environment: GANTRY_API_HOST (127.0.0.1), GANTRY_API_PORT (9292), GANTRY_API_PROCESSES (2),
-GANTRY_API_THREADS (32).
+GANTRY_API_THREADS (64).
 """
 
 import os
+import resource
+
+# Each connection is an open file, and so is what it downloads; the usual soft limit, 1024, is too low.
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+_FILES = 8192
+if _soft < _FILES:
+    _FILES = _FILES if _hard == resource.RLIM_INFINITY else min(_FILES, _hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, _hard))
 
 wsgi_app = "api.wsgi:application"
 _host = os.environ.get("GANTRY_API_HOST", "127.0.0.1")
 bind = f"[{_host}]" if ":" in _host and not _host.startswith("[") else _host
 bind += ":" + os.environ.get("GANTRY_API_PORT", "9292")
 
-# Threads serve uploads longer than `timeout`; the class "sync" would be killed in the middle of them.
-worker_class = "gthread"
+# gthread, which serves uploads longer than `timeout`, with threads for nothing but requests.
+worker_class = "api.gunicorn_worker.Worker"
 workers = int(os.environ.get("GANTRY_API_PROCESSES", "2"))
-threads = int(os.environ.get("GANTRY_API_THREADS", "32"))
+# Each request has a thread until its last byte is sent: as many as there may be slow transfers at a time.
+threads = int(os.environ.get("GANTRY_API_THREADS", "64"))
+# The connections of one process, those that wait included.
+worker_connections = 1000
 # Seconds without a sign of life of a whole process; not a limit on a request.
 timeout = 60
 # Seconds that requests under way may take after SIGTERM.
 graceful_timeout = 10
-# Seconds that an idle connection is kept for the next request.
-keepalive = 5
+# Seconds that an idle connection is kept for the next request: longer than clients pause between two.
+keepalive = 75
 # The longest request line and header field, in bytes: tokens and long filters.
 limit_request_line = 8190
 limit_request_field_size = 65535
+# No header of a client becomes SCRIPT_NAME or PATH_INFO, not even on this machine.
+forwarder_headers = ""
 
 # gunicorn would open a control socket under the home directory.
 control_socket_disable = True
 proc_name = "gantry-api"
 accesslog = "-"
-access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(B)s bytes %(M)s ms'
+# RAW_URI is what was sent, percent-encoded: nobody writes lines of his own into the log.
+access_log_format = '%(h)s "%(m)s %({RAW_URI}e)s" %(s)s %(B)s bytes %(M)s ms'

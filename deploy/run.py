@@ -36,7 +36,7 @@ SETTLED_AFTER = 10.0
 
 LAST_PORT = 65535
 
-SERVERS = {"uwsgi": None, "gunicorn": "gunicorn -c deploy/gunicorn.conf.py"}
+SERVERS = {"gunicorn": None, "uwsgi": "uwsgi --ini deploy/uwsgi.ini"}
 
 #: How the line begins that says that everything is started.
 UP = "Gantry is up"
@@ -99,8 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--server",
         choices=sorted(SERVERS),
-        default="uwsgi",
-        help="what serves the API (default: uwsgi)",
+        default="gunicorn",
+        help="what serves the API (default: gunicorn)",
     )
     return parser
 

@@ -45,10 +45,12 @@ def wait_for(look: Callable[[], T | None], what: str, seconds: float = PATIENCE)
 class Service:
     """Processes of the Procfile on a state directory of their own; each may be stopped and killed."""
 
-    def __init__(self, state: pathlib.Path, server: str = "uwsgi", options: str = "") -> None:
+    def __init__(self, state: pathlib.Path, server: str = "gunicorn", options: str = "") -> None:
         self.state = state
         self.port, self.flower_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        #: Sent with every request that has no token of its own.
+        self.token = ""
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._server = server
         extra = state / "test.conf"
@@ -67,9 +69,9 @@ class Service:
     # Processes
 
     def command(self, name: str) -> str:
-        """The Procfile's line; for the API under gunicorn, the one that the documentation gives."""
-        if name == "api" and self._server == "gunicorn":
-            return "gunicorn -c deploy/gunicorn.conf.py"
+        """The Procfile's line; for the API under uWSGI, the one that the documentation gives."""
+        if name == "api" and self._server == "uwsgi":
+            return "uwsgi --ini deploy/uwsgi.ini"
         lines = (ROOT / "Procfile").read_text().splitlines()
         return dict(line.split(": ", 1) for line in lines if ": " in line)[name]
 
@@ -157,6 +159,8 @@ class Service:
     ) -> urllib3.BaseHTTPResponse:
         """One request; a dict or list goes as JSON, bytes and files as they are."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if self.token:
+            named.setdefault("X-Auth-Token", self.token)
         if isinstance(body, dict | list):
             body = json.dumps(body)
             named.setdefault("Content-Type", "application/json")
@@ -214,7 +218,7 @@ class Service:
 
 @contextlib.contextmanager
 def running(
-    state: pathlib.Path, *names: str, server: str = "uwsgi", options: str = ""
+    state: pathlib.Path, *names: str, server: str = "gunicorn", options: str = ""
 ) -> Iterator[Service]:
     """A service with these processes and a broker; nothing of it is left when the block ends."""
     service = Service(state, server, options)

@@ -56,7 +56,8 @@ def test_without_its_slash(api: Api, path: str) -> None:
     ("path", "accept", "status"),
     [
         ("/v2/images", "", 200),
-        ("/v2/images/", "", 200),
+        ("/v2/images/", "", 404),
+        ("/v2/images/3f6ba9b2-6e0f-4b3c-9a3c-000000000000/", "", 404),
         ("/v2///images", "", 200),
         ("/v2.0/images", "", 200),
         ("/v2.17/images", "", 200),

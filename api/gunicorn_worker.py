@@ -1,0 +1,95 @@
+"""gunicorn's threads for requests alone: a connection gets one when the head of its request is there.
+
+The class `gthread` keeps connections that wait for their next request without a thread, but gives one to
+each new connection at once, and waits in it for the rest of a head for ever: a few dozen clients that
+open connections and say nothing would stop the service.
+"""
+
+import contextlib
+import functools
+import re
+import time
+from typing import Any
+
+from gunicorn import util  # type: ignore[import-untyped]
+from gunicorn.workers import gthread  # type: ignore[import-untyped]
+
+#: Seconds from the first byte of a request (or from its connection) to the end of its head.
+_PATIENCE = 30.0
+#: Bytes that request line and headers may have together; one field has a limit in the configuration.
+_LIMIT = 256 << 10
+_RECEIVE = 64 << 10
+#: Seconds that a busy process leaves a new connection to the others; it stays with the one that takes it.
+_COURTESY = 0.001
+#: An empty line. The parser refuses what does not end its lines with CRLF, so it need not wait for more.
+_END = re.compile(rb"\n\r?\n")
+
+
+class Worker(gthread.ThreadWorker):  # type: ignore[misc]
+    """Collects the heads of requests in the main loop, then hands their connections to the threads."""
+
+    def accept(self, listener: Any) -> None:
+        """Take a new connection, unless a process with less to do has taken it meanwhile."""
+        if self.nr_conns > len(self.keepalived_conns) + len(self.pending_conns):
+            time.sleep(_COURTESY)
+        super().accept(listener)
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Called with a new connection, with one that has become readable, and with one read too far."""
+        if self.cfg.is_ssl:  # the bytes are not to be read before the handshake
+            super().enqueue_req(conn)
+            return
+        conn.sock.setblocking(False)
+        conn.head = conn.parser.unreader.take_buffered() if conn.parser else b""
+        conn.timeout = time.monotonic() + _PATIENCE
+        self.pending_conns.append(conn)  # `murder_pending` closes those whose time is over
+        receive = functools.partial(self._receive, conn)
+        self.poller.register(conn.sock, gthread.selectors.EVENT_READ, receive)
+        if conn.head:
+            self._look(conn, 0)
+        else:
+            self._receive(conn)
+
+    def _receive(self, conn: Any, _sock: Any = None) -> None:
+        """Take what has come of a head."""
+        try:
+            piece = conn.sock.recv(_RECEIVE)
+        except BlockingIOError:
+            return
+        except OSError:
+            piece = b""
+        if piece:
+            before = len(conn.head)
+            conn.head += piece
+            self._look(conn, before)
+        else:
+            self._drop(conn)
+
+    def _look(self, conn: Any, before: int) -> None:
+        """Hand the connection over if its head is complete; refuse a head that is too long."""
+        if _END.search(conn.head, max(0, before - 2)):
+            self._forget(conn)
+            conn.sock.setblocking(True)
+            conn.init()
+            conn.parser.unreader.unread(conn.head)
+            conn.data_ready = True
+            super().enqueue_req(conn)
+        elif len(conn.head) > _LIMIT:
+            with contextlib.suppress(OSError):
+                util.write_error(conn.sock, 431, "Request Header Fields Too Large", "")
+            self._drop(conn)
+
+    def _drop(self, conn: Any) -> None:
+        self._forget(conn)
+        self.nr_conns -= 1
+        conn.close()
+
+    def _forget(self, conn: Any) -> None:
+        self.pending_conns.remove(conn)
+        self.poller.unregister(conn.sock)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """A worker that stops does not wait for requests that have not come."""
+        super()._cap_keepalive(deadline)
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, deadline)
