@@ -11,21 +11,28 @@ from api import (
     auth,
     body,
     discovery,
+    edge,
     errors,
-    health,
     image_data,
     images,
     imports,
+    locations,
+    members,
+    metadefs,
+    openapi,
     schemas,
     tags,
+    task_records,
     tasks,
+    usage,
     versions,
 )
-from images import service
+from api.metadefs import schemas as metadef_schemas
+from images import policy, service
 
 _BLUEPRINTS = (
-    *(health, discovery, schemas),
-    *(images, image_data, imports, tasks, tags, actions),
+    *(discovery, schemas, openapi, usage, metadefs, metadef_schemas),
+    *(images, image_data, imports, locations, tasks, task_records, members, tags, actions),
 )
 
 
@@ -49,6 +56,8 @@ def create_app(files: Sequence[str] | None = None) -> flask.Flask:
         SystemExit: the configuration cannot be used.
     """
     service.start(files)
+    policy.load()
+    schemas.load()
     app = _Flask("api", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # `api.versions` has done it
@@ -57,6 +66,6 @@ def create_app(files: Sequence[str] | None = None) -> flask.Flask:
     for module in _BLUEPRINTS:
         app.register_blueprint(module.blueprint)
     # A request passes these from the last one to the first.
-    app.wsgi_app = versions.Middleware(app.wsgi_app)  # type: ignore[method-assign]
-    app.wsgi_app = body.Middleware(app.wsgi_app)  # type: ignore[method-assign]
+    for wrap in (auth.wrap, versions.Middleware, edge.wrap, body.Middleware):
+        app.wsgi_app = wrap(app.wsgi_app)  # type: ignore[method-assign, assignment]
     return app

@@ -2,8 +2,8 @@
 
 import flask
 
-from api import body, jsonpatch, paging, render, schemas, versions
-from images import catalog, config, db, editing, policy, removal, stores
+from api import body, jsonpatch, locations, paging, render, schemas, versions
+from images import catalog, config, db, editing, policy, quota, removal, stores
 
 blueprint = flask.Blueprint("images", __name__, url_prefix="/v2/images")
 
@@ -13,9 +13,13 @@ def create() -> flask.Response:
     """POST /v2/images."""
     fields = body.read_object(flask.request.environ)
     editing.check_names(fields, creating=True)
-    schemas.check(fields)
+    schemas.check(fields, whole=True)
+    owner = fields.get("owner", flask.g.context.owner)
+    allowed = quota.ceilings(owner) if quota.enabled else None
     with db.transaction() as session:
         image = editing.create(session, flask.g.context, fields)
+        if allowed:
+            quota.admit_image(session, allowed)
     answer = render.answer(render.image(image), 201)
     answer.headers["Location"] = f"{versions.base_url(flask.request.environ)}/v2/images/{image.id}"
     if methods := config.CONF.enabled_import_methods:
@@ -55,8 +59,12 @@ def show(image_id: str) -> flask.Response:
 def update(image_id: str) -> flask.Response:
     """PATCH /v2/images/{id}."""
     changes = jsonpatch.read(flask.request)
+    moves = [change for change in changes if change.name == "locations"]
+    changes = [change for change in changes if change.name != "locations"]
     editing.check_names((change.name for change in changes), creating=False)
     schemas.check_changes(changes)
+    if moves:
+        return render.answer(render.image(locations.patch(image_id, changes, moves)))
     with db.transaction() as session:
         image = catalog.get(session, flask.g.context, image_id, lock=True)
         policy.enforce(flask.g.context, "modify_image", image)
