@@ -216,6 +216,7 @@ def test_a_page_costs_as_many_statements_as_another(four: Api) -> None:
     marker = four.ask("GET", "/v2/images?limit=1").get_json()["images"][0]["id"]
     assert count("limit=1") == count("limit=100") == 3
     assert count(f"limit=100&marker={marker}") == 4
+    assert count(f"limit=100&marker={marker}&tag=t&protected=true") == 5
 
 
 # Who sees what: (visibility, owner, shared with the asker as) of an image named by them.
@@ -337,3 +338,57 @@ def test_text_that_no_record_holds(api: Api) -> None:
     for text in ("%00", "%F0%9F%98%80"):
         for query in (f"name={text}", f"tag={text}", f"{text}=x", f"marker={text}"):
             assert api.ask("GET", f"/v2/images?{query}").status_code == 400
+
+
+OLD = {
+    "no dates but one": {"updated_at": None},
+    "no hashes": {"os_hash_algo": None, "os_hash_value": None, "checksum": None},
+    "nobody's": {"owner": None, "visibility": "public"},
+    "no formats": {"disk_format": None, "container_format": None, "name": None},
+    "killed": {"status": "killed"},
+}
+
+
+@pytest.mark.parametrize("kind", OLD)
+def test_r17_records_of_glance_are_listed_and_shown(
+    caller: Caller, execute: Execute, kind: str
+) -> None:
+    """As older releases left them: NULL where ours write something, and properties of the v1 era."""
+    api = caller()
+    image_id = api.create(name="old", disk_format="raw", container_format="bare")
+    moment = datetime.datetime(2013, 5, 1, 12, 0, 0)  # noqa: DTZ001 - as the tables keep it
+    values = {"status": "active", "size": 3, "created_at": moment, **OLD[kind]}
+    execute(sa.update(models.Image).where(models.Image.id == image_id).values(values))
+    rows = [
+        {"name": "v1", "value": None, "deleted": False},
+        {"name": "gone", "value": "x", "deleted": True},
+    ]
+    stamps = {"image_id": image_id, "created_at": moment, "updated_at": None}
+    execute(sa.insert(models.ImageProperty).values([stamps | row for row in rows]))
+    text = "INSERT INTO image_locations (image_id, value, meta_data, created_at, deleted, status)"
+    for number, metadata in enumerate(("NULL", "'{}'", "'null'")):
+        place = f"'file:///x/{number}', {metadata}, '2013-05-01 12:00:00', 0, 'active'"
+        execute(sa.text(f"{text} VALUES ('{image_id}', {place})"))
+    shown = api.show(image_id)
+    listed = api.ask("GET", "/v2/images?sort=updated_at:desc,size:asc,name:asc").get_json()[
+        "images"
+    ]
+    assert listed == ([] if kind == "killed" else [shown])
+    assert shown["created_at"] == "2013-05-01T12:00:00Z"
+    assert (shown["v1"], "gone" in shown) == ("", False)
+    assert {"os_hash_algo", "os_hash_value", "checksum", "updated_at"} <= shown.keys()
+    for name, value in OLD[kind].items():
+        assert shown[name] == (value if name != "updated_at" else "2013-05-01T12:00:00Z")
+
+
+def test_old_records_with_several_stores(
+    caller: Caller, execute: Execute, several_stores: str
+) -> None:
+    """Locations of a time when there was one store name none."""
+    image_id = caller().create(name="old")
+    text = "INSERT INTO image_locations (image_id, value, meta_data, created_at, deleted, status)"
+    for metadata in ("NULL", "'{}'"):
+        place = f"'file:///x', {metadata}, '2013-05-01 12:00:00', 0, 'active'"
+        execute(sa.text(f"{text} VALUES ('{image_id}', {place})"))
+    api = caller(options=f"show_image_direct_url = true\n{several_stores}")
+    assert api.show(image_id) == api.ask("GET", "/v2/images").get_json()["images"][0]

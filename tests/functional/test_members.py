@@ -216,7 +216,7 @@ def test_images_that_are_not_there(api: Api, image_id: str, image: str) -> None:
 ALLOWED = {
     "owner": (200, 200, 200, 403, 204),
     "owner's reader": (403, 200, 200, 403, 403),
-    "owner's nobody": (403, 404, 404, 403, 403),
+    "owner's nobody": (404, 404, 404, 404, 404),  # get_image is denied, so there is no image
     "member": (403, 200, 200, 200, 403),
     "member's reader": (403, 200, 200, 403, 403),
     "other": (404, 404, 404, 404, 404),

@@ -125,8 +125,10 @@ def test_deleting_takes_everything(space: Api) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["", "/objects", "/objects/cpu", "/properties", "/properties/cores", "/tags", "/tags/red"]
-    + ["/resource_types/OS::Nova::Server"],
+    [
+        *("", "/objects", "/objects/cpu", "/properties", "/properties/cores", "/tags"),
+        *("/tags/red", "/resource_types/OS::Nova::Server"),
+    ],
 )
 def test_a_protected_namespace_keeps_what_it_holds(admin: Api, path: str) -> None:
     admin.ask("POST", BASE, ABOUT | {"protected": True})
@@ -321,8 +323,10 @@ def test_who_reads_and_who_writes(
 
 @pytest.mark.parametrize(
     "name",
-    ["namespace", "namespaces", "resource_type", "resource_types", "property", "properties"]
-    + ["object", "objects", "tag", "tags"],
+    [
+        *("namespace", "namespaces", "resource_type", "resource_types", "property"),
+        *("properties", "object", "objects", "tag", "tags"),
+    ],
 )
 def test_schemas_are_schemas(admin: Api, name: str) -> None:
     document = admin.ask("GET", f"/v2/schemas/metadefs/{name}").get_json()
