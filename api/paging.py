@@ -2,6 +2,7 @@
 
 import re
 import urllib.parse
+from collections.abc import Collection
 from typing import Any
 
 import flask
@@ -21,7 +22,7 @@ def query(request: flask.Request) -> catalog.Query:
     parameters = list(request.args.items(multi=True))
     last = dict(parameters)
     return catalog.Query(
-        limit=_limit(last.get("limit")),
+        limit=limit(last.get("limit")),
         marker=last.get("marker"),
         sort=_sort(request.args),
         filters=[(name, value) for name, value in parameters if name not in _OWN],
@@ -41,7 +42,12 @@ def _link(path: str, parameters: list[tuple[str, str]]) -> str:
     return f"{path}?{urllib.parse.urlencode(parameters)}" if parameters else path
 
 
-def _limit(text: str | None) -> int:
+def limit(text: str | None) -> int:
+    """Records on a page, from the parameter `limit`.
+
+    Raises:
+        Invalid: it is not a number.
+    """
     most = config.CONF.api_limit_max
     if text is None:
         return int(min(config.CONF.limit_param_default, most))
@@ -76,3 +82,17 @@ def _checked(keys: list[str], directions: list[str], default: str) -> tuple[tupl
             raise errors.Invalid(f"Invalid sort direction: {direction}; it is asc or desc")
     tail = [(key, default) for key in ("created_at", "id") if key not in keys]
     return (*zip(keys, directions, strict=True), *tail)
+
+
+def sort(args: Any, keys: Collection[str]) -> tuple[str, str]:
+    """(key, direction) of a list that is sorted by one key: by default the newest first.
+
+    Raises:
+        Invalid: the list has no such key, or there is no such direction.
+    """
+    key, direction = args.get("sort_key", "created_at"), args.get("sort_dir", "desc")
+    if key not in keys:
+        raise errors.Invalid(f"Invalid sort key: {key}; it is one of {', '.join(keys)}")
+    if direction not in _DIRECTIONS:
+        raise errors.Invalid(f"Invalid sort direction: {direction}; it is asc or desc")
+    return key, direction

@@ -1,4 +1,4 @@
-"""Finding images: by id, and in pages of a list; the one rule of who sees what (contract section 3.5)."""
+"""Finding images: by id, and in pages of a list (contract sections 2.1.2 and 2.1.3)."""
 
 import dataclasses
 from collections.abc import Collection
@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from images import context, errors, filters, models
+from images import context, errors, filters, models, visibility, walks
 
 _I = models.Image
 _PARTS: dict[str, orm.InstrumentedAttribute[Any]] = {
@@ -16,14 +16,19 @@ _PARTS: dict[str, orm.InstrumentedAttribute[Any]] = {
     "locations": _I.location_rows,
 }
 _ID_LENGTH = 36
+#: Up to so many images are looked at one by one rather than passed on a walk.
+_FEW = 1000
+#: Ids that a statement may name; no page is longer unless `api_limit_max` is set beyond it.
+_PIECE = 30_000
+#: Filters that are looked at to find few.
+_CHOICES = 4
 ALL_PARTS = tuple(_PARTS)
 
-#: What a list may be sorted by, and of these what may be NULL.
+#: What a list may be sorted by.
 SORT_KEYS = (
     *("name", "status", "container_format", "disk_format", "size"),
     *("id", "created_at", "updated_at"),
 )
-_NULLABLE = ("name", "container_format", "disk_format", "size", "updated_at")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,8 +55,8 @@ def get(
 ) -> models.Image:
     """An image that the asker may see, with the named `parts` of it loaded.
 
-    One statement, and one for each part but the first. With `lock` nobody else changes the image's row before
-    the transaction ends.
+    One statement, and one for each part but the first (with `lock`: for each part). With `lock` nobody else
+    changes the image's row before the transaction ends.
 
     Raises:
         NotFound: there is none, it is deleted, or the asker may not see it.
@@ -59,9 +64,10 @@ def get(
     query = sa.select(_I).where(_I.id == image_id, _I.deleted.is_(False))
     query = query.where(_I.status.not_in(("deleted", "pending_delete")))
     if not asker.is_admin:
-        query = query.where(_visible(asker))
+        query = query.where(visibility.seen(asker))
     for number, part in enumerate(parts):
-        load = orm.selectinload if number else orm.joinedload
+        # Joined to a statement that has to wait for the lock, a part would be read as it was before the wait.
+        load = orm.selectinload if number or lock else orm.joinedload
         query = query.options(load(_PARTS[part]))
     if lock:
         query = query.with_for_update(of=_I)
@@ -72,41 +78,53 @@ def get(
     return image
 
 
-def _visible(asker: context.Context) -> sa.ColumnElement[bool]:
-    return sa.or_(
-        _I.owner == asker.owner if asker.owner else sa.false(),
-        _I.owner.is_(None),
-        _I.visibility.in_(("public", "community")),
-        filters.shared_with(asker),
-    )
-
-
 def page(session: orm.Session, asker: context.Context, query: Query) -> list[models.Image]:
-    """A page of the images that the asker may list, whole: at most four statements.
+    """A page of the images that the asker may list, whole: at most five statements.
 
     Raises:
         Invalid: a filter has a value that it cannot have, or there is no such marker.
         Forbidden: the marker is an image that the asker may not see.
     """
-    statement = sa.select(_I).where(*filters.conditions(asker, query.filters))
-    if query.marker is not None:
-        statement = statement.where(_after(_marker(session, asker, query.marker), query.sort))
+    conditions = filters.conditions(asker, query.filters)
+    after = None if query.marker is None else _marker(session, asker, query.marker)
     if not query.limit:
         return []
-    for key, direction in query.sort:
-        statement = statement.order_by(*_order(key, direction))
-    statement = statement.limit(query.limit).options(
+    last = dict(query.filters)
+    few = _few(session, filters.choices(asker, query.filters))
+    roads = walks.over(asker, last) if few is None else walks.to(few)
+    if not roads:
+        return []
+    order = walks.order_of(last, query.sort)
+    statement = walks.page(roads, conditions, query.sort, after, query.limit, order).options(
         orm.joinedload(_I.location_rows),
-        orm.selectinload(_I.property_rows),
-        orm.selectinload(_I.tag_rows),
+        # One statement for each, however long the page is: SQLAlchemy's own pieces are of 500.
+        orm.selectinload(_I.property_rows, chunksize=_PIECE),
+        orm.selectinload(_I.tag_rows, chunksize=_PIECE),
     )
     return list(session.scalars(statement).unique())
 
 
+def _few(session: orm.Session, choices: list[sa.Select[str]]) -> list[str] | None:
+    """The ids that the most telling filter leaves, or None where each leaves many; in one statement.
+
+    A rare tag would have the walks pass nearly all images for one page; a frequent one ends them soon.
+    """
+    if not choices:
+        return None
+    firsts = [
+        sa.select(sa.literal(number), choice.limit(_FEW + 1).subquery())
+        for number, choice in enumerate(choices[:_CHOICES])
+    ]
+    found: list[list[str]] = [[] for _ in firsts]
+    for number, image_id in session.execute(sa.union_all(*firsts)):
+        found[number].append(image_id)
+    fewest = min(found, key=len)
+    return fewest if len(fewest) <= _FEW else None
+
+
 def _marker(session: orm.Session, asker: context.Context, image_id: str) -> models.Image:
     known = not filters.UNSTORABLE.search(image_id)
-    seen = sa.true() if asker.is_admin else _visible(asker)
-    query = sa.select(_I, seen.label("seen")).where(_I.id == image_id)
+    query = sa.select(_I, visibility.seen(asker).label("seen")).where(_I.id == image_id)
     found = session.execute(query).one_or_none() if known else None
     if found is None or (found[0].deleted and not asker.is_admin):
         raise errors.Invalid(f"The marker {image_id} is no image")
@@ -114,42 +132,3 @@ def _marker(session: orm.Session, asker: context.Context, image_id: str) -> mode
         raise errors.Forbidden(f"You may not see the image {image_id} of the marker")
     image: models.Image = found[0]
     return image
-
-
-def _order(key: str, direction: str) -> list[sa.UnaryExpression[Any]]:
-    """NULL is less than anything, as SQLite and MariaDB have it and PostgreSQL has not."""
-    columns: list[Any] = [getattr(_I, key)]
-    if key in _NULLABLE:
-        columns.insert(0, columns[0].is_not(None))
-    return [column.asc() if direction == "asc" else column.desc() for column in columns]
-
-
-def _after(marker: models.Image, sort: tuple[tuple[str, str], ...]) -> sa.ColumnElement[bool]:
-    """What comes behind `marker` in the order: its first differing key is on the far side."""
-    ways: list[sa.ColumnElement[bool]] = []
-    same: list[sa.ColumnElement[bool]] = []
-    for key, direction in sort:
-        value = getattr(marker, key)
-        ways.append(sa.and_(*same, _beyond(key, direction, value)))
-        same.append(_equal(key, value))
-    first, direction = sort[0]
-    if first in _NULLABLE:
-        return sa.or_(*ways)
-    column, value = getattr(_I, first), getattr(marker, first)
-    # It follows from the rest, but only this lets the database begin in the middle of an index.
-    bound = column >= value if direction == "asc" else column <= value
-    return sa.and_(bound, sa.or_(*ways))
-
-
-def _equal(key: str, value: Any) -> sa.ColumnElement[bool]:
-    column = getattr(_I, key)
-    return column.is_(None) if value is None else column == value  # type: ignore[no-any-return]
-
-
-def _beyond(key: str, direction: str, value: Any) -> sa.ColumnElement[bool]:
-    column = getattr(_I, key)
-    if value is None:
-        return column.is_not(None) if direction == "asc" else sa.false()
-    if direction == "asc":
-        return column > value  # type: ignore[no-any-return]
-    return sa.or_(column < value, column.is_(None)) if key in _NULLABLE else column < value

@@ -11,15 +11,24 @@ from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import orm
+from sqlalchemy import exc, orm
 
-from images import config
+from images import config, outages
 
 _engine: sa.Engine | None = None
 _sessions: orm.sessionmaker[orm.Session] = orm.sessionmaker(expire_on_commit=False)
 
-#: Seconds that a writer of SQLite waits for another one.
-_SQLITE_WAIT = 30
+#: MariaDB would rather intersect three indexes than walk the one that holds a list in its order.
+_MARIADB = {"init_command": "SET SESSION optimizer_switch = 'index_merge=off'"}
+#: What a driver is told besides the URL, in seconds; pymysql waits 10 s for a silent host by itself.
+_CONNECT: dict[str, dict[str, Any]] = {
+    "mysql": _MARIADB,
+    "mariadb": _MARIADB,
+    # A prepared statement is planned for any owner and filter, and takes seconds for some of them.
+    "postgresql": {"connect_timeout": 10, "prepare_threshold": None},
+    # How long a writer waits for another one.
+    "sqlite": {"timeout": 30},
+}
 
 
 def now() -> datetime.datetime:
@@ -60,12 +69,21 @@ def create_engine(url: str) -> sa.Engine:
     if made.get_backend_name() != "sqlite":
         # PostgreSQL's default; under MariaDB's own, inserts into the same gap of an index would deadlock.
         return sa.create_engine(
-            made, isolation_level="READ COMMITTED", pool_pre_ping=True, pool_recycle=3600
+            made,
+            isolation_level="READ COMMITTED",
+            pool_pre_ping=True,
+            pool_recycle=3600,
+            connect_args=_unless_named(made, _CONNECT[made.get_backend_name()]),
         )
-    made_engine = sa.create_engine(made, connect_args={"timeout": _SQLITE_WAIT})
+    made_engine = sa.create_engine(made, connect_args=_unless_named(made, _CONNECT["sqlite"]))
     sa.event.listen(made_engine, "connect", _prepare_sqlite)
     sa.event.listen(made_engine, "begin", _begin_sqlite)
     return made_engine
+
+
+def _unless_named(url: sa.URL, arguments: dict[str, Any]) -> dict[str, Any]:
+    """What the URL says itself counts."""
+    return {name: value for name, value in arguments.items() if name not in url.query}
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -82,16 +100,34 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 @contextlib.contextmanager
 def transaction() -> Iterator[orm.Session]:
-    """A session that is committed when the block ends well, and rolled back when it raises."""
-    with _sessions(bind=_engine or engine()) as session, session.begin():
-        yield session
+    """A session that is committed when the block ends well, and rolled back when it raises.
+
+    Raises:
+        Unavailable: the database does not serve us at present.
+    """
+    try:
+        with _sessions(bind=_engine or engine()) as session, session.begin():
+            yield session
+    except exc.SQLAlchemyError as error:
+        if outage := outages.meaning(error):
+            raise outage from error
+        raise
 
 
 @contextlib.contextmanager
 def reading() -> Iterator[orm.Session]:
-    """A session that only reads; it never waits for a writer."""
-    with _sessions(bind=engine().execution_options(gantry_reads=True)) as session:
-        yield session
+    """A session that only reads; it never waits for a writer.
+
+    Raises:
+        Unavailable: the database does not serve us at present.
+    """
+    try:
+        with _sessions(bind=engine().execution_options(gantry_reads=True)) as session:
+            yield session
+    except exc.SQLAlchemyError as error:
+        if outage := outages.meaning(error):
+            raise outage from error
+        raise
 
 
 def dispose() -> None:

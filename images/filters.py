@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from images import context, errors, models
+from images import beginning, collation, context, errors, models, protections, visibility
 
 Condition = sa.ColumnElement[bool]
 _Column = orm.InstrumentedAttribute[Any]
@@ -36,9 +36,13 @@ _NUMBERS: dict[str, _Column] = {
     "min_disk": _I.min_disk,
 }
 _DATES: dict[str, _Column] = {"created_at": _I.created_at, "updated_at": _I.updated_at}
+#: Parameters of other kinds; a name that is nowhere here is a custom property's.
+_OTHERS = ("protected", "os_hidden", "changes-since", "deleted")
+#: Parameters that are no filter of one column or property.
+_LISTS = ("tag", "visibility", "member_status")
 
-_VISIBILITIES = ("public", "private", "shared", "community", "all")
-_MEMBER_STATUSES = ("pending", "accepted", "rejected", "all")
+#: What is gone, or never became an image.
+_UNLISTED = ("deleted", "pending_delete", "killed")
 #: What Glance's tables (three-byte UTF-8) and PostgreSQL (no NUL) cannot hold, nor be asked for.
 UNSTORABLE = re.compile("[\0\ud800-\udfff\U00010000-\U0010ffff]")
 #: Each filter is a condition of its own, and databases bound how many a statement may have.
@@ -62,11 +66,40 @@ def conditions(asker: context.Context, parameters: list[tuple[str, str]]) -> lis
     if any(UNSTORABLE.search(name + value) for name, value in parameters):
         raise errors.Invalid("A filter holds characters that no record has: 4-byte UTF-8 or NUL")
     last = dict(parameters)
-    scope = _scope(asker, last.pop("visibility", None), last.pop("member_status", "accepted"))
+    scope = [_is(_I.deleted, wanted=False), _I.status.not_in(_UNLISTED)]
+    scope += visibility.listed(
+        asker, last.pop("visibility", None), last.pop("member_status", "accepted")
+    )
     last.setdefault("os_hidden", "false")
     last.pop("tag", None)
     found = [*scope, *(_tagged(value) for name, value in parameters if name == "tag")]
-    return found + [_condition(name, value) for name, value in last.items() if name != "deleted"]
+    judge = protections.Judge(asker)
+    secret = {name for name in last if _is_property(name) and not judge.allows("read", name)}
+    ignored = {"deleted", *secret}
+    return found + [_condition(name, value) for name, value in last.items() if name not in ignored]
+
+
+def choices(asker: context.Context, parameters: list[tuple[str, str]]) -> list[sa.Select[str]]:
+    """Queries for ids of which an index finds the few rows: of each filter that may leave but few images.
+
+    The images of a list are among those of each query. `parameters` are such as `conditions` takes.
+    """
+    last = dict(parameters)
+    found = [_ids_tagged(value) for name, value in parameters if name == "tag"]
+    keys = [
+        _condition(name, last[name]) for name in ("id", "checksum", "os_hash_value") if name in last
+    ]
+    found += [sa.select(_I.id).where(key) for key in keys]
+    judge = protections.Judge(asker)
+    properties = [
+        n for n in last if n not in _LISTS and _is_property(n) and judge.allows("read", n)
+    ]
+    return found + [_ids_having(name, last[name]) for name in properties]
+
+
+def _is_property(name: str) -> bool:
+    column = any(name in columns for columns, _ in _BY_COLUMN)
+    return not (column or name in _OTHERS or name.endswith(("_min", "_max")))
 
 
 def _condition(name: str, value: str) -> Condition:
@@ -82,52 +115,28 @@ def _condition(name: str, value: str) -> Condition:
     return _has_property(name, value)
 
 
-def _scope(asker: context.Context, visibility: str | None, member_status: str) -> list[Condition]:
-    """Whose images: by default one's own, public ones, and those shared with one and accepted."""
-    if member_status not in _MEMBER_STATUSES:
-        raise errors.Invalid(f"member_status must be one of {', '.join(_MEMBER_STATUSES)}")
-    if visibility and visibility not in _VISIBILITIES:
-        raise errors.Invalid(f"visibility must be one of {', '.join(_VISIBILITIES)}")
-    own: Condition = _I.owner == asker.owner if asker.owner else sa.false()
-    found: list[Condition] = [_I.deleted.is_(False), _I.status.not_in(_UNLISTED)]
-    if visibility is None:
-        found.append(sa.or_(_I.visibility != "community", own))
-    elif visibility != "all":  # an empty one is no visibility that an image has
-        found.append(_I.visibility == visibility if visibility else sa.false())
-    if not asker.is_admin:
-        open_to_all = _I.visibility.in_(("public", "community"))
-        found.append(sa.or_(own, open_to_all, shared_with(asker, member_status)))
-    return found
-
-
-#: What is gone, or never became an image.
-_UNLISTED = ("deleted", "pending_delete", "killed")
-
-
-def shared_with(asker: context.Context, member_status: str = "all") -> Condition:
-    """Whether an image is shared with the asker's project, which has said so to it."""
-    rows = models.ImageMember
-    found = [
-        rows.image_id == _I.id,
-        rows.member == asker.owner,
-        rows.deleted.is_(False),
-        _I.visibility == "shared",
-    ]
-    if member_status != "all":
-        found.append(rows.status == member_status)
-    return sa.exists().where(*found)
-
-
 def _tagged(tag: str) -> Condition:
+    return _ids_tagged(tag).where(models.ImageTag.image_id == _I.id).exists()
+
+
+def _ids_tagged(tag: str) -> sa.Select[str]:
     rows = models.ImageTag
-    return sa.exists().where(rows.image_id == _I.id, rows.value == tag, rows.deleted.is_(False))
+    # By `!=`, or SQLite looks through all that are not deleted.
+    return sa.select(rows.image_id).where(
+        collation.Exactly(rows.value, tag), rows.deleted != sa.true()
+    )
 
 
 def _has_property(name: str, value: str) -> Condition:
     rows = models.ImageProperty
-    return sa.exists().where(
-        rows.image_id == _I.id, rows.name == name, rows.value == value, rows.deleted.is_(False)
-    )
+    same = sa.and_(collation.Exactly(rows.name, name), rows.value == value)
+    return sa.exists().where(rows.image_id == _I.id, same, rows.deleted != sa.true())
+
+
+def _ids_having(name: str, value: str) -> sa.Select[str]:
+    rows = models.ImageProperty
+    same = sa.and_(rows.name == name, rows.value == value, beginning.same(rows.value, value))
+    return sa.select(rows.image_id).where(same, rows.deleted != sa.true())
 
 
 def _text(column: _Column, _name: str, value: str) -> Condition:
@@ -180,7 +189,12 @@ def _flag(name: str, value: str) -> Condition:
     text = value.lower() if name == "os_hidden" else value
     if text not in ("true", "false"):
         raise errors.Invalid(f"{name} must be true or false")
-    return getattr(_I, name).is_(text == "true")  # type: ignore[no-any-return]
+    return _is(getattr(_I, name), wanted=text == "true")
+
+
+def _is(column: _Column, *, wanted: bool) -> Condition:
+    """Compare so that no database looks half of the table up by an index; walks have their own."""
+    return column != (sa.false() if wanted else sa.true())
 
 
 def _date(column: _Column, name: str, value: str) -> Condition:

@@ -340,7 +340,7 @@ def test_text_that_no_record_holds(api: Api) -> None:
             assert api.ask("GET", f"/v2/images?{query}").status_code == 400
 
 
-OLD = {
+OLD: dict[str, dict[str, Any]] = {
     "no dates but one": {"updated_at": None},
     "no hashes": {"os_hash_algo": None, "os_hash_value": None, "checksum": None},
     "nobody's": {"owner": None, "visibility": "public"},
@@ -359,11 +359,11 @@ def test_r17_records_of_glance_are_listed_and_shown(
     moment = datetime.datetime(2013, 5, 1, 12, 0, 0)  # noqa: DTZ001 - as the tables keep it
     values = {"status": "active", "size": 3, "created_at": moment, **OLD[kind]}
     execute(sa.update(models.Image).where(models.Image.id == image_id).values(values))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"name": "v1", "value": None, "deleted": False},
         {"name": "gone", "value": "x", "deleted": True},
     ]
-    stamps = {"image_id": image_id, "created_at": moment, "updated_at": None}
+    stamps: dict[str, Any] = {"image_id": image_id, "created_at": moment, "updated_at": None}
     execute(sa.insert(models.ImageProperty).values([stamps | row for row in rows]))
     text = "INSERT INTO image_locations (image_id, value, meta_data, created_at, deleted, status)"
     for number, metadata in enumerate(("NULL", "'{}'", "'null'")):

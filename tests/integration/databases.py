@@ -34,7 +34,8 @@ def postgresql() -> Iterator[str]:
         data = str(room / "data")
         initdb = [*other, str(programs / "initdb"), "-D", data, "-U", "gantry", "-A", "trust"]
         _run([*initdb, "-E", "UTF8", "--no-locale", "--no-sync"])
-        quick = ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "shared_buffers=16MB"]
+        quick = ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "shared_buffers=128MB"]
+        quick += ["-c", "synchronous_commit=off", "-c", "max_wal_size=4GB"]
         where = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={room}"]
         command = [*other, str(programs / "postgres"), "-D", data, *where, *quick]
         with _server(command, room, signal.SIGINT):  # which does not wait for its clients to go
@@ -78,9 +79,15 @@ def mariadb() -> Iterator[str]:
             f"--user={getpass.getuser()}",
             "--skip-grant-tables",
         ]
-        quick = ["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=32M"]
+        # In a temporary directory of all, a server that starts would remove the tables of others.
+        data.with_name("tmp").mkdir()
+        where_temporary = f"--tmpdir={room}/tmp"
+        quick = ["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=512M"]
+        quick += ["--innodb-log-file-size=512M", "--skip-innodb-doublewrite"]
         where = [f"--socket={place}", f"--pid-file={room}/sql.pid", "--skip-networking"]
-        with _server([_program("mariadbd"), *who, *where, *quick], room, signal.SIGTERM):
+        with _server(
+            [_program("mariadbd"), *who, *where, where_temporary, *quick], room, signal.SIGTERM
+        ):
             service.wait_for(lambda: _listens(place), "MariaDB to answer")
             _make_database(place)
             yield f"mysql+pymysql://root@localhost/gantry?unix_socket={place}"

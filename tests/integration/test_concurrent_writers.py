@@ -2,15 +2,18 @@
 
 import concurrent.futures
 import contextlib
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 
 import pytest
+import urllib3
 
 from tests import service
 from tests.integration import databases
 
 WRITERS = 8
 ROUNDS = 12
+_RAW = {"disk_format": "raw", "container_format": "bare"}
 _PATCH = "application/openstack-images-v2.1-json-patch"
 
 
@@ -103,3 +106,69 @@ def test_all_import_the_same(running: service.Service) -> None:
     assert running.wait_for_task(image_id)["status"] == "success"
     assert len(running.ask("GET", f"/v2/images/{image_id}/tasks").json()["tasks"]) == 1
     assert running.ask("DELETE", f"/v2/images/{image_id}").status == 204
+
+
+def test_all_at_once_on_the_same_images(running: service.Service) -> None:
+    """Each does everything to everybody's images: refused or too late at times, but never a 5xx."""
+    ids = [running.create(disk_format="raw") for _ in range(WRITERS)]
+
+    def replace(path: str) -> urllib3.BaseHTTPResponse:
+        assert running.ask("DELETE", path).status in (204, 404, 409)
+        made = running.ask("POST", "/v2/images", _RAW)
+        ids.append(made.json()["id"])
+        return made
+
+    patch = [{"op": "add", "path": "/round", "value": "1"}]
+    body = {"method": {"name": "glance-direct"}}
+    acts: list[Callable[[str], urllib3.BaseHTTPResponse]] = [
+        lambda path: running.ask("PUT", f"{path}/stage", b"x" * 5000),
+        lambda path: running.ask("POST", f"{path}/import", body),
+        lambda path: running.ask("PUT", f"{path}/tags/one"),
+        lambda path: running.ask("PATCH", path, patch, Content_Type=_PATCH),
+        lambda _: running.ask("GET", "/v2/images?tag=one&round=1&sort=name:asc"),
+        lambda path: running.ask("DELETE", f"{path}/tags/one"),
+        lambda path: running.ask("PUT", f"{path}/file", b"x" * 5000),
+        replace,
+    ]
+
+    def work(writer: int) -> set[int]:
+        chosen = random.Random(writer)  # noqa: S311 - the same in every run
+        newest = range(3 * ROUNDS)
+        return {
+            chosen.choice(acts)(f"/v2/images/{chosen.choice(ids[-WRITERS:])}").status
+            for _ in newest
+        }
+
+    with concurrent.futures.ThreadPoolExecutor(WRITERS) as pool:
+        statuses = set().union(*pool.map(work, range(WRITERS)))
+    assert max(statuses) < 500, statuses
+    for image_id in ids:
+        assert running.ask("DELETE", f"/v2/images/{image_id}").status in (204, 404)
+
+
+@pytest.mark.parametrize(("how", "rounds"), [("upload", 200), ("import", 40)])
+def test_delete_right_after_an_image_turned_active(
+    running: service.Service, how: str, rounds: int
+) -> None:
+    """A poller sees `active`, and deletes at once, while the upload or the worker is still tidying up."""
+
+    def once(_: int) -> int:
+        image_id = running.create(disk_format="raw")
+        path = f"/v2/images/{image_id}"
+        with concurrent.futures.ThreadPoolExecutor(1) as other:
+            if how == "upload":
+                bringing = other.submit(running.ask, "PUT", f"{path}/file", b"x" * 5000)
+            else:
+                running.stage(image_id, b"x" * 5000)
+                body = {"method": {"name": "glance-direct"}}
+                bringing = other.submit(running.ask, "POST", f"{path}/import", body)
+            service.wait_for(
+                lambda: running.image(image_id)["status"] == "active", "the image to be active"
+            )
+            status = running.ask("DELETE", path).status
+            assert bringing.result().status in (202, 204)
+        return status
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(once, range(rounds))) == {204}
+    assert running.ask("GET", "/v2/images").json()["images"] == []
