@@ -21,7 +21,7 @@ run: setup ## keep the service up and print how to use it (state in ./var; Ctrl-
 	@exec python -m deploy.run $(if $(STATE),--state "$(STATE)")
 
 test: lint ## every check, then the tests that need no server but their own
-	pytest -n 2 --dist loadfile tests/unit tests/functional tests/system
+	pytest -n 2 --dist loadfile tests/unit tests/functional tests/contract tests/system --ignore tests/system/long
 
 lint: ## ruff, mypy and the import rules
 	@deploy/setup.sh dev
@@ -30,14 +30,17 @@ lint: ## ruff, mypy and the import rules
 	mypy
 	lint-imports
 
-integration: ## large and hostile bodies, PostgreSQL, MariaDB, several stores
+integration: ## large and hostile bodies, PostgreSQL, MariaDB, several stores, schemathesis, long runs of real processes
 	@deploy/setup.sh integration
-	pytest -n 2 --dist loadfile tests/integration
+	pytest -n 2 --dist loadfile tests/integration tests/system/long
 
-compat: ## unmodified glance, openstack and openstacksdk against a running service
+compat: ## unmodified clients, Tempest and other people's suites, behind a real Keystone
 	@deploy/setup.sh dev
 	@deploy/setup.sh clients
+	@deploy/setup.sh keystone
+	@deploy/setup.sh rally
 	pytest -n 2 --dist loadfile tests/compat
+	pytest tests/tempest
 
 lock: ## pin the newest versions that pyproject.toml allows
 	@test -x .venv-lock/bin/uv || python3 -m venv .venv-lock
@@ -46,8 +49,9 @@ lock: ## pin the newest versions that pyproject.toml allows
 	$(LOCK) pyproject.toml --extra dev --constraint requirements.txt --output-file requirements-dev.txt
 	$(LOCK) --group clients --output-file requirements-clients.txt
 	$(LOCK) --group keystone --output-file requirements-keystone.txt
+	$(LOCK) --group rally --output-file requirements-rally.txt
 	@sed -i '1i # Made by "make lock" from pyproject.toml: complete and exact. Do not edit.' requirements*.txt
 
 clean: ## remove the virtual environments, the caches and ./var
-	rm -rf .venv .venv-clients .venv-lock var build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-clients .venv-keystone .venv-rally .venv-lock var build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

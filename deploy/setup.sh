@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Installs what Gantry needs, and only what is missing: system packages, a virtual environment, pinned requirements.
 #
-#     deploy/setup.sh [runtime|dev|integration|clients|keystone]
+#     deploy/setup.sh [runtime|dev|integration|clients|keystone|rally]
 #
 #   runtime      .venv with requirements.txt and Gantry itself (the default)
 #   dev          .venv with requirements-dev.txt: runtime, the tests and the checks
 #   integration  dev, and the servers of PostgreSQL and MariaDB, which the tests start by themselves
-#   clients      .venv-clients with the unmodified OpenStack clients of `make compat`
+#   clients      .venv-clients with the unmodified OpenStack clients and Tempest of `make compat`
 #   keystone     .venv-keystone with the real Keystone of `make compat`
+#   rally        .venv-rally with Rally, which `make compat` runs too
 #
 # Run again, it does nothing while the pinned files are unchanged. PYTHON names another interpreter (3.11 or newer).
 set -euo pipefail
@@ -23,9 +24,9 @@ die() { printf 'setup: %s\n' "$@" >&2; exit 1; }
 case $MODE in
     runtime) venv=.venv pins=requirements.txt ;;
     dev | integration) venv=.venv pins=requirements-dev.txt ;;
-    clients | keystone) venv=.venv-$MODE pins=requirements-$MODE.txt ;;
-    -h | --help) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) die "unknown mode '$MODE': say runtime, dev, integration, clients or keystone" ;;
+    clients | keystone | rally) venv=.venv-$MODE pins=requirements-$MODE.txt ;;
+    -h | --help) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) die "unknown mode '$MODE': say runtime, dev, integration, clients, keystone or rally" ;;
 esac
 
 # fingerprint PINS: what the stamp of these pins stands for: them, the entry points, this script, the interpreter.
@@ -40,6 +41,10 @@ missing_packages() {
     command -v qemu-img >/dev/null || echo qemu-utils
     { command -v prlimit && command -v setpriv; } >/dev/null || echo util-linux
     [ "$MODE" = runtime ] || command -v curl >/dev/null || echo curl
+    # gophercloud's own tests, and Go to build them.
+    [ "$MODE" != clients ] || command -v go >/dev/null || echo golang-go
+    [ "$MODE" != clients ] || [ -d /usr/share/gocode/src/github.com/gophercloud/gophercloud ] ||
+        echo golang-github-gophercloud-gophercloud-dev
     [ "$MODE" = integration ] || return 0
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || echo postgresql
     # Only the programs, without the system service of package mariadb-server.
