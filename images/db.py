@@ -130,6 +130,22 @@ def reading() -> Iterator[orm.Session]:
         raise
 
 
+@contextlib.contextmanager
+def connection() -> Iterator[sa.Connection]:
+    """A connection in a transaction of its own, for what is not about records: the tables themselves.
+
+    Raises:
+        Unavailable: the database does not serve us at present.
+    """
+    try:
+        with engine().begin() as made:
+            yield made
+    except exc.SQLAlchemyError as error:
+        if outage := outages.meaning(error):
+            raise outage from error
+        raise
+
+
 def dispose() -> None:
     """Close this process's connections; the next use makes new ones."""
     _forget(close=True)

@@ -15,11 +15,14 @@ def sync() -> str:
     """Create the tables, or bring them up to this release; the revision they are at then.
 
     Does nothing where they are already; two that run at once wait for each other on SQLite.
+
+    Raises:
+        Unavailable: the database does not serve us at present.
     """
     _make_directory()
     settings = alembic_config.Config()
     settings.set_main_option("script_location", str(pathlib.Path(__file__).with_name("migrations")))
-    with db.engine().begin() as connection:
+    with db.connection() as connection:
         settings.attributes["connection"] = connection
         command.upgrade(settings, "head")
     return revision()
@@ -27,7 +30,7 @@ def sync() -> str:
 
 def revision() -> str:
     """The revision that the database is at, or '' where it has no tables yet."""
-    with db.engine().connect() as connection:
+    with db.connection() as connection:
         at = migration.MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         return at.get_current_revision() or ""
 
