@@ -1,8 +1,8 @@
 """What Glance's own database has at its 2024.1 release: columns, indexes and unique constraints by table.
 
 A column is `name: type`, with `!` behind the type where it must not be NULL and `=value` where the
-database itself has a default; an index is `name: columns`. Metadata definitions and the cache are left
-out: Gantry has no tables for them yet.
+database itself has a default; an index is `name: columns`. The cache is left out: Gantry has no tables for
+it yet.
 """
 
 _STAMPS = {
@@ -122,3 +122,48 @@ REFERENCES: dict[tuple[str, str], str] = {
     ("image_members", "image_id"): "images",
     ("task_info", "task_id"): "tasks",
 }
+
+_DATES = {"created_at": "datetime!", "updated_at": "datetime"}
+_NAMED = {"id": "integer!", "namespace_id": "integer!", "name": "string80!"}
+_SPACES, _TYPES = "metadef_namespaces", "metadef_resource_types"
+_BETWEEN = "metadef_namespace_resource_types"
+
+COLUMNS |= {
+    _SPACES: {
+        "id": "integer!",
+        "namespace": "string80!",
+        "display_name": "string80",
+        "description": "text",
+        "visibility": "string32",
+        "protected": "boolean",
+        "owner": "string255!",
+    }
+    | _DATES,
+    _TYPES: {"id": "integer!", "name": "string80!", "protected": "boolean!"} | _DATES,
+    _BETWEEN: {
+        "resource_type_id": "integer!",
+        "namespace_id": "integer!",
+        "properties_target": "string80",
+        "prefix": "string80",
+    }
+    | _DATES,
+    "metadef_objects": _NAMED
+    | {"description": "text", "required": "text", "json_schema": "text!"}
+    | _DATES,
+    "metadef_properties": _NAMED | {"json_schema": "text!"} | _DATES,
+    "metadef_tags": _NAMED | _DATES,
+}
+INDEXES |= {
+    _SPACES: {"ix_metadef_namespaces_owner": "owner"},
+    _TYPES: {},
+    _BETWEEN: {"ix_metadef_ns_res_types_namespace_id": "namespace_id"},
+}
+UNIQUE |= {
+    _SPACES: {"uq_metadef_namespaces_namespace": "namespace"},
+    _TYPES: {"uq_metadef_resource_types_name": "name"},
+}
+REFERENCES |= {(_BETWEEN, "namespace_id"): _SPACES, (_BETWEEN, "resource_type_id"): _TYPES}
+for _table in ("metadef_objects", "metadef_properties", "metadef_tags"):
+    INDEXES[_table] = {f"ix_{_table}_name": "name"}
+    UNIQUE[_table] = {f"uq_{_table}_namespace_id_name": "namespace_id name"}
+    REFERENCES[_table, "namespace_id"] = _SPACES
