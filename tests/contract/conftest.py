@@ -169,8 +169,10 @@ def world(
     tmp_path_factory: pytest.TempPathFactory,
     empty_database: pathlib.Path,
 ) -> Iterator[World]:
-    """The service with the module's OPTIONS."""
+    """The service with the module's OPTIONS, and the FILES that these name."""
     state = tmp_path_factory.mktemp("contract")
+    for name, text in getattr(request.module, "FILES", {}).items():
+        (state / name).write_text(text)
     shutil.copy(empty_database, state / "gantry.sqlite")
     options = getattr(request.module, "OPTIONS", "").replace("{state}", str(state))
     file = state / "gantry.conf"

@@ -32,6 +32,7 @@ def part(asked: str, first: int, last: int, name: str = "Range") -> Row:
 
 
 ROWS = [
+    Row("prefer, with one store", f"{GET}?prefer=file", 400, status="stored"),
     Row("upload", PUT, 204, image=RAW, **data(), after=STORED),
     Row(
         "nothing",

@@ -100,12 +100,17 @@ class Outcome:
 
 
 def listed(command: Sequence[str], room: pathlib.Path) -> list[str]:
-    """The names of the tests that a command prints, one a line, without their ids."""
-    done = subprocess.run(
-        command, cwd=room, env=_environment(room), capture_output=True, check=True
-    )
-    lines = done.stdout.decode().splitlines()
-    return [line.partition("[")[0] for line in lines if "[id-" in line]
+    """The names of the tests that a command prints, one a line, without their ids and attributes."""
+
+    def ask(*words: str) -> bytes:
+        done = subprocess.run(
+            words, cwd=room, env=_environment(room), capture_output=True, check=True
+        )
+        return done.stdout
+
+    ask(str(PROGRAMS / "stestr"), "init")
+    lines = ask(*command).decode().splitlines()
+    return [line.partition("[")[0] for line in lines if ".test_" in line]
 
 
 def _environment(room: pathlib.Path) -> dict[str, str]:
