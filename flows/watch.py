@@ -12,11 +12,19 @@ class Watch(Protocol):
     plan: imports.Plan
 
     def report(self, step: str, done: int, total: int | None) -> None:
-        """Say how many bytes of how many a step has done; call it for each piece.
+        """Say how many bytes of how many a step has done; call it for each piece, and twice a second.
 
         Raises:
-            Stopped: the import must not go on. Leave at once, and let the flow revert.
+            Stopped: the image was deleted. Leave at once, and let the flow revert.
+            ImportFailed: the step has taken longer than it may.
+            Abandoned: the task is, or shall be, another worker's. Leave at once, and touch nothing.
         """
+
+    def fault(self, cause: str) -> None:
+        """Say that the step has failed, in words, and that it will try again."""
+
+    def pause(self, seconds: float) -> None:
+        """Wait, before a further try say; raises what `report` raises."""
 
     @property
     def lost(self) -> bool:

@@ -19,6 +19,8 @@ The tree (the HTTP status that `api.errors` answers stands behind each class)::
     └── ImportFailed                 never reaches a client: it becomes a task's message
         └── Stopped
 
+    Abandoned                        a BaseException: nothing that a flow does may catch it
+
 No text of an error holds a path, a credential or a trace: it is shown to whoever asked.
 """
 
@@ -88,3 +90,11 @@ class ImportFailed(GantryError):
 
 class Stopped(ImportFailed):
     """The import was stopped, because its image was deleted or another worker has taken it over."""
+
+
+class Abandoned(BaseException):
+    """This worker leaves the task as it is, for the next one to go on with: nothing is reverted.
+
+    It has lost the lease, is asked to end, or cannot reach the database. Like GeneratorExit it is no
+    Exception: TaskFlow would take one for the failure of a step, and undo the import.
+    """

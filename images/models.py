@@ -10,10 +10,13 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
+from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from images import beginning, db
 
+#: TEXT of MySQL takes 64 KiB.
+_LongText = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 _ID = sa.String(36)
 #: SQLite's INTEGER already holds 64 bits, and only that name makes a primary key count by itself.
 _Bytes = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -250,14 +253,34 @@ class TaskRun(Base):
     roles: Mapped[Any] = mapped_column(db.Json, nullable=True)
     #: How often a worker has begun; it is the fencing number of the lease as well.
     attempt: Mapped[int] = mapped_column(default=0)
-    #: `host:pid` of the worker that holds the lease, or NULL.
+    #: Workers that have died with it; one that hands it back does not count.
+    deaths: Mapped[int] = mapped_column(default=0)
+    #: `node:pid` of the worker that holds the lease, or NULL.
     worker: Mapped[str | None] = mapped_column(sa.String(255))
-    #: When the lease ends (or, with no worker, when the bell was rung), seconds since 1970.
+    #: When the lease ends, seconds since 1970; with no worker, when the bell was rung, or 0: it waits for
+    #: its project's turn (`images.turns`).
     expires: Mapped[float] = mapped_column(sa.Float(53), default=0.0, index=True)
     #: The step that is running, the bytes it has done, and the bytes it has to do where known.
     step: Mapped[str | None] = mapped_column(sa.String(64))
     bytes_done: Mapped[int] = mapped_column(_Bytes, default=0)
     bytes_total: Mapped[int | None] = mapped_column(_Bytes)
+    #: Bytes a second at the moment.
+    rate: Mapped[int | None] = mapped_column(_Bytes)
+    #: How often the step has failed and begun again by itself.
+    retries: Mapped[int] = mapped_column(default=0)
+
+
+class FlowState(Base):
+    """Ours: how far the flow of a task has come (`workers.flow_states`); gone when the task ends.
+
+    No foreign key, as below.
+    """
+
+    __tablename__ = "gantry_flow_states"
+
+    task_id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    #: TaskFlow's flow detail as JSON; what steps have returned is in it.
+    state: Mapped[str] = mapped_column(_LongText)
 
 
 class Reservation(Base):

@@ -4,6 +4,7 @@
 register theirs by themselves.
 """
 
+import socket
 from collections.abc import Sequence
 
 from oslo_config import cfg
@@ -289,8 +290,73 @@ _GANTRY = [
         min=1,
         help="An import that has cost so many workers their lives is ended as failed.",
     ),
+    cfg.HostDomainOpt(
+        "host",
+        default=socket.gethostname(),
+        sample_default="the host's name",
+        help="This host's name, where staging_is_shared is off.",
+    ),
+    cfg.BoolOpt(
+        "staging_is_shared",
+        default=True,
+        help="Whether all hosts see one staging directory. Off: each has its own, and staged bytes are "
+        "imported by the workers of the host that has them; each host runs a beat.",
+    ),
+    cfg.IntOpt(
+        "host_patience_seconds",
+        default=120,
+        min=1,
+        help="An import that has lost its host for so long begins anew on another one, if its bytes can "
+        "be fetched again.",
+    ),
+    cfg.IntOpt(
+        "imports_per_project",
+        default=0,
+        min=0,
+        help="Most imports of one project that run at a time; 0: no limit. Projects take turns anyway.",
+    ),
+    cfg.FloatOpt(
+        "drain_seconds",
+        default=5.0,
+        min=0,
+        help="A worker that is asked to end goes on with its imports for so long; what is not done then "
+        "is handed to other workers.",
+    ),
+    cfg.IntOpt(
+        "tries",
+        default=5,
+        min=1,
+        help="Tries that a step has when the network or a store fails; progress gives it as many again.",
+    ),
+    cfg.FloatOpt(
+        "retry_pause",
+        default=1.0,
+        min=0,
+        help="Seconds before the second try; doubled for each further one, up to a minute.",
+    ),
     cfg.FloatOpt("connect_timeout", default=10.0, help="Seconds to reach a web-download's host."),
     cfg.FloatOpt("read_timeout", default=60.0, help="Seconds without a byte that end a download."),
+    cfg.IntOpt(
+        "minimum_rate",
+        default=1024,
+        min=0,
+        help="Bytes a second that a download must bring on average over read_timeout; 0: any.",
+    ),
+    cfg.IntOpt(
+        "fetch_timeout", default=24 * 3600, min=1, help="Seconds that fetching an image may take."
+    ),
+    cfg.IntOpt(
+        "store_timeout",
+        default=24 * 3600,
+        min=1,
+        help="Seconds that storing into one store may take.",
+    ),
+    cfg.IntOpt(
+        "step_timeout",
+        default=6 * 3600,
+        min=1,
+        help="Seconds that any other step of an import may take.",
+    ),
     cfg.IntOpt("max_redirects", default=5, help="Redirects that a web-download follows."),
     cfg.DictOpt(
         "remote_regions",

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 import types
 from typing import Self
 
@@ -10,6 +11,9 @@ import sqlalchemy.exc
 from images import config, errors, imports, leases
 
 LOG = logging.getLogger(__name__)
+
+#: Seconds between two looks at whether a pause should go on.
+_TICK = 0.25
 
 
 class Heartbeat:
@@ -56,6 +60,18 @@ class Heartbeat:
         if self._cancelled.is_set():
             raise errors.Stopped("The image was deleted while it was imported")
         self._latest = leases.Progress(step, done, total)
+
+    def fault(self, cause: str) -> None:
+        """Leave word of a fault that is tried again."""
+        LOG.warning("Task %s: %s; trying again", self.plan.lease.task_id, cause)
+
+    def pause(self, seconds: float) -> None:
+        """Wait; raises what `report` raises."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, _TICK))
+            if self._latest:
+                self.report(self._latest.step, self._latest.done, self._latest.total)
 
     def _beat(self) -> None:
         while not self._over.wait(config.CONF.gantry.heartbeat_seconds):

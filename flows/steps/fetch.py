@@ -27,7 +27,7 @@ class Fetch(task.Task):
         fetched = methods.named(plan.method).fetch(
             plan.image_id,
             plan.fields,
-            task_id=plan.lease.task_id,
+            run=methods.Run(plan.lease.task_id, plan.lease.attempt, watch.fault),
             digest=staging.is_stored_as_it_is(formats["disk_format"]),
             on_bytes=heard,
         )

@@ -25,6 +25,18 @@ class Fetched:
     described: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Run:
+    """For what, and how often, a method is asked."""
+
+    task_id: str
+    #: The lease's number: the how-manieth worker this is. Files in staging that are being written are named
+    #: by it, so that a worker which lost its task and wakes up writes to none of its successor's.
+    attempt: int
+    #: To be told of each fault that is tried again, in words.
+    on_fault: Callable[[str], None]
+
+
 class Method(Protocol):
     """What a method must be able to do."""
 
@@ -58,14 +70,15 @@ class Method(Protocol):
         image_id: str,
         fields: dict[str, Any],
         *,
-        task_id: str,
+        run: Run,
         digest: bool,
         on_bytes: Callable[[int, int | None], None],
     ) -> Fetched:
         """Bring the bytes into staging; runs in a worker.
 
         `digest` says whether a digest of them is worth while. `on_bytes` is told the bytes done and, where
-        known, the bytes in all.
+        known, the bytes in all; call it at least twice a second, with the same figures where nothing has
+        come: what it raises (an import is cancelled, a worker ends) must pass at once.
 
         Raises:
             ImportFailed: the bytes cannot be had; the text says why.

@@ -25,7 +25,7 @@ class CopyImage:
         image_id: str,
         fields: dict[str, Any],
         *,
-        task_id: str,
+        run: methods.Run,
         digest: bool,
         on_bytes: Callable[[int, int | None], None],
     ) -> methods.Fetched:

@@ -76,13 +76,13 @@ class GlanceDownload:
         image_id: str,
         fields: dict[str, Any],
         *,
-        task_id: str,
+        run: methods.Run,
         digest: bool,
         on_bytes: Callable[[int, int | None], None],
     ) -> methods.Fetched:
         """Read the other image's record, then its bytes, which must be what the record says."""
         region = fields["glance_region"]
-        secret = task_secrets.of_task(task_id)
+        secret = task_secrets.of_task(run.task_id)
         if secret["endpoint"] is None:
             raise errors.ImportFailed(
                 f"There is no image service in region {region} with that interface"

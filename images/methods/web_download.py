@@ -47,7 +47,7 @@ class WebDownload:
         image_id: str,
         fields: dict[str, Any],
         *,
-        task_id: str,
+        run: methods.Run,
         digest: bool,
         on_bytes: Callable[[int, int | None], None],
     ) -> methods.Fetched:
