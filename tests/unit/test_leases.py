@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from images import db, errors, leases, models
+from images import db, errors, leases, models, turns
 from tests.conftest import Configure
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -83,6 +83,7 @@ def test_the_sweep_finds_lost_jobs_and_dead_workers(configure: Configure) -> Non
     for task_id in (dead, alive):
         assert take(task_id, "worker")
     lapse(dead)
-    assert {task_id for task_id, _ in leases.overdue()} == {lost, dead}
-    assert {task_id for task_id, _ in leases.overdue()} == {dead}
+    assert leases.declare_dead() == 1
+    assert {task_id for task_id, _ in turns.lost_bells(lambda _: 1)} == {lost, dead}
+    assert turns.lost_bells(lambda _: 1) == []
     assert fresh != alive
