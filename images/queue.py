@@ -72,8 +72,10 @@ def waiting(queue_name: str) -> int | None:
     """Messages that lie in a queue; None where the broker does not answer."""
     try:
         with app.connection_for_write() as connection:
-            return int(
-                connection.default_channel.queue_declare(queue_name, passive=True).message_count
-            )
+            channel = connection.default_channel
+            try:
+                return int(channel.queue_declare(queue_name, passive=True).message_count)
+            except connection.channel_errors:
+                return 0
     except Exception:  # noqa: BLE001
         return None
