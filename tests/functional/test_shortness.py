@@ -73,7 +73,8 @@ def traced(work: Callable[[], None]) -> Trace:
 def client(configure: Configure, tmp_path: pathlib.Path) -> Iterator[werkzeug.test.Client]:
     """The application with a real broker behind it; what is made once is made before anything counts."""
     with service.running(tmp_path):
-        client = api_app.create_app(configure("")).test_client()
+        # On a busy machine an import may last until the first heartbeat.
+        client = api_app.create_app(configure("heartbeat_seconds = 60")).test_client()
         first = staged(client)
         client.post(f"/v2/images/{first}/import", json={"method": {"name": "glance-direct"}})
         jobs.run_import(task_of(first))
