@@ -38,7 +38,7 @@ def end_abandoned() -> int:
     silent = db.now() - datetime.timedelta(seconds=config.CONF.gantry.host_patience_seconds)
     begun = sa.and_(task.status == "processing", task.updated_at < silent)
     query = (
-        sa.select(task.id, task.status)
+        sa.select(task.id, task.status, run.attempt)
         .join(run, run.task_id == task.id)
         .where(task.image_id.is_not(None), ~alive, _is_free())
         # A legacy task that was begun may be about to make its image.
@@ -46,18 +46,17 @@ def end_abandoned() -> int:
         .limit(_AT_ONCE)
     )
     with db.reading() as session:
-        found = [(row.id, row.status) for row in session.execute(query)]
-    return sum([_take_and_end(task_id, was) for task_id, was in found])
+        found = [(row.id, row.status, row.attempt) for row in session.execute(query)]
+    return sum([_take_and_end(*one) for one in found])
 
 
-def _take_and_end(task_id: str, was: str) -> bool:
+def _take_and_end(task_id: str, was: str, attempt: int) -> bool:
     """The next number of the lease is taken, so that no worker that had the task can write any more."""
-    run, task = models.TaskRun, models.Task
-    same = sa.exists().where(task.id == task_id, task.status == was)
-    take = sa.update(run).where(run.task_id == task_id, _is_free(), same)
+    run = models.TaskRun
+    take = sa.update(run).where(run.task_id == task_id, run.attempt == attempt, _is_free())
     with db.transaction() as session:
         taken = session.execute(
-            take.values(attempt=run.attempt + 1, worker=None), execution_options=_UNSEEN
+            take.values(attempt=attempt + 1, worker=None), execution_options=_UNSEEN
         )
         mine: bool = taken.rowcount == 1  # type: ignore[attr-defined]
         return mine and end(session, task_id, was)

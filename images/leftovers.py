@@ -63,13 +63,12 @@ def is_worked_on(image_id: orm.InstrumentedAttribute[str]) -> sa.ColumnElement[b
 def discard(image_id: str) -> None:
     """Remove what file stores hold under the name of an image that has no data; nothing is an error.
 
-    Call it only while nobody can begin to give the image data. What cannot be removed is upkeep's.
+    Call it only while nobody can begin to give the image data. Parts, and what cannot be removed, are left to
+    `remove`: to find them takes a look at the whole directory.
     """
     for directory in _directories():
         try:
-            parts = directory.glob(f".{image_id}.*part")
-            for file in (directory / image_id, *parts):
-                file.unlink(missing_ok=True)
+            (directory / image_id).unlink(missing_ok=True)
         except OSError as error:
             LOG.warning("Image %s may be left over in a store: %s", image_id, error.strerror)
 
