@@ -1,10 +1,13 @@
 """Where bytes wait for their import: one directory that the API and the workers both see.
 
-A staged image is a file named by the image's id; beside it stand `<id>.facts` (what was found out
-while it was written), `<id>.part` (a file that is still being written) and `<id>.<format>` (the
-outcome of a conversion). Whoever writes, writes beside and renames, so that a name means a whole file.
+A staged image is a file named by the image's id, or `<id>.<attempt>` where a worker has brought it in;
+beside it stand `<name>.facts` (what was found out while it was written), `<name>.part` (a file that is still
+being written), `<name>.kept` (`images.partials`) and `<id>.<format>` (the outcome of a conversion). Whoever
+writes, writes beside and renames, so that a name means a whole file; and nobody writes to a file that another
+one has opened, so a process that was paused, or is late, spoils nothing.
 """
 
+import contextlib
 import dataclasses
 import errno
 import json
@@ -12,8 +15,9 @@ import logging
 import operator
 import os
 import pathlib
+import secrets
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, Protocol
 
 from images import config, digests, errors, formats
@@ -32,6 +36,32 @@ class Source(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """Up to `size` bytes; none at the end."""
+
+
+class Sink(Protocol):
+    """Where bytes go."""
+
+    def write(self, piece: bytes, /) -> object:
+        """Take all of it."""
+
+
+class Keep(Protocol):
+    """Whoever names a part, and decides whether it is left for another process to go on with."""
+
+    part: pathlib.Path
+    final: pathlib.Path
+
+    def sink(self, file: BinaryIO) -> Sink:
+        """What to write to instead of the new part, which is this file."""
+
+    def done(self, tick: Callable[[], object]) -> None:
+        """All has been written; `tick` is called from time to time, and may raise."""
+
+    def leave(self) -> bool:
+        """Whether the part stays, now that this process abandons it."""
+
+    def forget(self) -> None:
+        """The part is removed."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,11 +110,13 @@ def receive(
     digest: bool,
     size: int | None = None,
     on_bytes: Callable[[int], object] | None = None,
+    keep: Keep | None = None,
 ) -> Facts:
     """Write a stream into staging in one pass: store, inspect and (if `digest`) digest each piece.
 
     `size` is what the stream must come to, where that is known. `on_bytes` is told how many bytes have
-    arrived; what it raises ends the reception. Nothing is left behind where this raises.
+    arrived; what it raises ends the reception. Nothing is left behind where this raises, but for what `keep`
+    wants to keep of a reception that is `Abandoned`.
 
     Raises:
         SizeMismatch: more or fewer bytes than `size` arrived.
@@ -92,21 +124,37 @@ def receive(
         Gone: the image was deleted while its bytes arrived.
         StorageFull, Unavailable: the staging directory cannot take it.
     """
-    part = path(image_id, ".part")
+    part = keep.part if keep else path(image_id, f".{secrets.token_hex(8)}.part")
+    final = keep.final if keep else path(image_id)
     try:
-        with part.open("wb") as file:
-            seen = _read(source, digest=digest, sink=file, on_bytes=on_bytes)
-        if size not in (None, total := part.stat().st_size):
-            raise errors.SizeMismatch(f"The request promised {size} bytes, but {total} arrived")
-        final = part.with_suffix("")
-        part.rename(final)
-        return _remember(final, *seen)
+        with _kept(part, keep):
+            part.unlink(missing_ok=True)
+            with part.open("xb") as file:
+                sink = keep.sink(file) if keep else file
+                seen = _read(source, digest=digest, sink=sink, on_bytes=on_bytes)
+            if size not in (None, total := part.stat().st_size):
+                raise errors.SizeMismatch(f"The request promised {size} bytes, but {total} arrived")
+            if keep:
+                keep.done(lambda: on_bytes and on_bytes(total))
+            part.rename(final)
+            return _remember(final, *seen)
     except FileNotFoundError as error:  # a delete has emptied the staging area meanwhile
         raise errors.Gone(f"Image {image_id} was deleted while its data arrived") from error
     except OSError as error:
         raise _translated(error) from error
-    finally:
-        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _kept(part: pathlib.Path, keep: Keep | None) -> Iterator[None]:
+    """Remove a part that does not become whole, unless it is left for another process."""
+    try:
+        yield
+    except BaseException as error:
+        if not (isinstance(error, errors.Abandoned) and keep and keep.leave()):
+            part.unlink(missing_ok=True)
+            if keep:
+                keep.forget()
+        raise
 
 
 def inspect(
@@ -128,7 +176,7 @@ def _read(
     source: Source,
     *,
     digest: bool,
-    sink: BinaryIO | None = None,
+    sink: Sink | None = None,
     on_bytes: Callable[[int], object] | None = None,
 ) -> tuple[formats.Inspection, dict[str, str] | None]:
     """The one pass over a stream."""
