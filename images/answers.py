@@ -26,7 +26,7 @@ from images import config, digests, errors, urls
 
 #: Bytes asked of the network at once, and seconds after which what has come is handed on all the same,
 #: so that progress moves on a slow line too.
-_PIECE = 256 << 10
+_PIECE = 1 << 20
 _HAND_ON = 0.5
 #: Seconds that a socket's own time limit is left to strike first.
 _SLACK = 1.0

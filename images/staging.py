@@ -182,18 +182,21 @@ def _read(
     """The one pass over a stream."""
     inspector, total, cap = formats.Inspector(), 0, config.CONF.image_size_cap
     hasher = digests.Hasher(config.CONF.hashing_algorithm) if digest else None
-    while piece := source.read(digests.PIECE):
-        total += len(piece)
-        if total > cap:
-            raise errors.LimitExceeded(f"The image is larger than image_size_cap, {cap} bytes")
-        if hasher:
-            hasher.update(piece)
-        if sink:
-            sink.write(piece)
-        inspector.feed(piece)
-        if on_bytes:
-            on_bytes(total)
-    return inspector.finish(), hasher.finish() if hasher else None
+    try:
+        while piece := source.read(digests.PIECE):
+            total += len(piece)
+            if total > cap:
+                raise errors.LimitExceeded(f"The image is larger than image_size_cap, {cap} bytes")
+            if hasher:
+                hasher.update(piece)
+            if sink:
+                sink.write(piece)
+            inspector.feed(piece)
+            if on_bytes:
+                on_bytes(total)
+    finally:  # whatever happens, its threads end
+        made = hasher.finish() if hasher else None
+    return inspector.finish(), made
 
 
 def facts(file: pathlib.Path) -> Facts | None:

@@ -195,12 +195,13 @@ class _Tries:
         self._made += 1
         if position - self.furthest >= max(1, conf.minimum_rate * conf.read_timeout):
             self._in_vain = 0
+        else:
+            self._in_vain += 1
         self.furthest = max(self.furthest, position)
-        self._in_vain += 1
         if self._in_vain >= conf.tries:
             times = "once" if self._made == 1 else f"{self._made} times"
             raise errors.ImportFailed(f"{fault}; it was tried {times}") from fault
-        backoff = min(conf.retry_pause * 2.0 ** (self._in_vain - 1), _LONGEST_PAUSE)
+        backoff = min(conf.retry_pause * 2.0 ** max(0, self._in_vain - 1), _LONGEST_PAUSE)
         return float(max(backoff, fault.pause))
 
 
