@@ -121,7 +121,7 @@ def receive(
     Raises:
         SizeMismatch: more or fewer bytes than `size` arrived.
         LimitExceeded: the stream is longer than `image_size_cap`.
-        Gone: the image was deleted while its bytes arrived.
+        Gone: the image was deleted while its bytes arrived, or others have taken their place.
         StorageFull, Unavailable: the staging directory cannot take it.
     """
     part = keep.part if keep else path(image_id, f".{secrets.token_hex(8)}.part")
@@ -132,12 +132,13 @@ def receive(
             with part.open("xb") as file:
                 sink = keep.sink(file) if keep else file
                 seen = _read(source, digest=digest, sink=sink, on_bytes=on_bytes)
+                inode = os.fstat(file.fileno()).st_ino
             if size not in (None, total := part.stat().st_size):
                 raise errors.SizeMismatch(f"The request promised {size} bytes, but {total} arrived")
             if keep:
                 keep.done(lambda: on_bytes and on_bytes(total))
             part.rename(final)
-            return _remember(final, *seen)
+            return _remember(final, inode, *seen)
     except FileNotFoundError as error:  # a delete has emptied the staging area meanwhile
         raise errors.Gone(f"Image {image_id} was deleted while its data arrived") from error
     except OSError as error:
@@ -163,11 +164,13 @@ def inspect(
     """Read a file that is in staging already and find out about it what `receive` finds out.
 
     Raises:
+        Gone: it was replaced meanwhile.
         Unavailable: it cannot be read.
     """
     try:
         with file.open("rb", buffering=0) as source:
-            return _remember(file, *_read(source, digest=digest, on_bytes=on_bytes))
+            seen = _read(source, digest=digest, on_bytes=on_bytes)
+            return _remember(file, os.fstat(source.fileno()).st_ino, *seen)
     except OSError as error:
         raise _translated(error) from error
 
@@ -224,12 +227,15 @@ def remove(image_id: str) -> None:
 
 
 def _remember(
-    file: pathlib.Path, found: formats.Inspection, digest: dict[str, str] | None
+    file: pathlib.Path, inode: int, found: formats.Inspection, digest: dict[str, str] | None
 ) -> Facts:
+    """Write down what is known of the file that was read, which must still have its name."""
     status = file.stat()
+    if status.st_ino != inode:
+        raise errors.Gone("Other data of the image have taken the place of these")
     known = Facts(str(file), status.st_size, _identity(status), found, digest)
     beside = file.with_name(f"{file.name}.facts")
-    temporary = beside.with_name(f"{beside.name}.part")
+    temporary = beside.with_name(f"{beside.name}.{secrets.token_hex(8)}")
     temporary.write_text(json.dumps(dataclasses.asdict(known)))
     temporary.rename(beside)
     return known
