@@ -5,6 +5,7 @@ import dataclasses
 import http.server
 import itertools
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -152,8 +153,11 @@ def dripping(head: bytes, drop: bytes, pause: float) -> Answer:
 
 
 @contextlib.contextmanager
-def serving(answers: dict[str, Answer]) -> Iterator[str]:
-    """The base URL of a server with these paths; any other is 404."""
+def serving(answers: dict[str, Answer], certificate: str | None = None) -> Iterator[str]:
+    """The base URL of a server with these paths; any other is 404.
+
+    `certificate` is a file with a certificate and its key: then it speaks TLS.
+    """
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -167,10 +171,16 @@ def serving(answers: dict[str, Answer]) -> Iterator[str]:
             """Say nothing."""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http{'s' if certificate else ''}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

@@ -1,5 +1,6 @@
 """A download is tried again, but not for ever; and it hears within a second that it is to end."""
 
+import datetime
 import gzip
 import itertools
 import os
@@ -9,6 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from images import errors, readahead, staging
 from tests import downloading, service, web
@@ -222,6 +226,43 @@ def test_a_limit_is_not_tried_again(configure: Configure) -> None:
     with pytest.raises(errors.LimitExceeded):
         answered(web.Ranged(DATA), one)
     assert (one.faults, names()) == ([], [])
+
+
+def self_signed() -> bytes:
+    """A key and its certificate, for an hour."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    hour = datetime.timedelta(hours=1)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now - hour, now + hour)
+    secret = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return secret + made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def test_a_certificate_that_nobody_vouches_for(tmp_path: pathlib.Path) -> None:
+    """It will not be better at the next try."""
+    file, one = tmp_path / "both.pem", Download()
+    file.write_bytes(self_signed())
+    with (
+        web.serving({"/image": web.whole(DATA)}, str(file)) as url,
+        pytest.raises(errors.ImportFailed, match="certificate could not be verified"),
+    ):
+        one.run(f"{url}/image")
+    assert one.faults == []
+
+
+def test_a_server_that_speaks_no_tls() -> None:
+    """That is a fault like any other: something between may have broken."""
+    one = Download()
+    with (
+        web.serving({"/image": web.whole(DATA)}) as url,
+        pytest.raises(errors.ImportFailed, match="it was tried 3 times"),
+    ):
+        one.run(url.replace("http", "https") + "/image")
 
 
 # Silence
