@@ -7,7 +7,6 @@ writes, writes beside and renames, so that a name means a whole file; and nobody
 one has opened, so a process that was paused, or is late, spoils nothing.
 """
 
-import contextlib
 import dataclasses
 import errno
 import json
@@ -17,7 +16,7 @@ import os
 import pathlib
 import secrets
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import BinaryIO, Protocol
 
 from images import config, digests, errors, formats
@@ -127,35 +126,34 @@ def receive(
     part = keep.part if keep else path(image_id, f".{secrets.token_hex(8)}.part")
     final = keep.final if keep else path(image_id)
     try:
-        with _kept(part, keep):
-            part.unlink(missing_ok=True)
-            with part.open("xb") as file:
-                sink = keep.sink(file) if keep else file
-                seen = _read(source, digest=digest, sink=sink, on_bytes=on_bytes)
-                inode = os.fstat(file.fileno()).st_ino
-            if size not in (None, total := part.stat().st_size):
-                raise errors.SizeMismatch(f"The request promised {size} bytes, but {total} arrived")
-            if keep:
-                keep.done(lambda: on_bytes and on_bytes(total))
-            part.rename(final)
-            return _remember(final, inode, *seen)
-    except FileNotFoundError as error:  # a delete has emptied the staging area meanwhile
-        raise errors.Gone(f"Image {image_id} was deleted while its data arrived") from error
-    except OSError as error:
-        raise _translated(error) from error
-
-
-@contextlib.contextmanager
-def _kept(part: pathlib.Path, keep: Keep | None) -> Iterator[None]:
-    """Remove a part that does not become whole, unless it is left for another process."""
-    try:
-        yield
+        part.unlink(missing_ok=True)
+        with part.open("xb") as file:
+            sink = keep.sink(file) if keep else file
+            seen = _read(source, digest=digest, sink=sink, on_bytes=on_bytes)
+            inode = os.fstat(file.fileno()).st_ino
+        if size not in (None, total := part.stat().st_size):
+            raise errors.SizeMismatch(f"The request promised {size} bytes, but {total} arrived")
+        if keep:
+            keep.done(lambda: on_bytes and on_bytes(total))
+        part.rename(final)
+        return _remember(final, inode, *seen)
     except BaseException as error:
-        if not (isinstance(error, errors.Abandoned) and keep and keep.leave()):
-            part.unlink(missing_ok=True)
-            if keep:
-                keep.forget()
+        _drop(part, keep, error)
+        if isinstance(error, FileNotFoundError):  # a delete has emptied the staging area meanwhile
+            gone = f"Image {image_id} was deleted while its data arrived"
+            raise errors.Gone(gone) from error
+        if isinstance(error, OSError):
+            raise _translated(error) from error
         raise
+
+
+def _drop(part: pathlib.Path, keep: Keep | None, error: BaseException) -> None:
+    """Remove a part that does not become whole, unless it is left for another process."""
+    if isinstance(error, errors.Abandoned) and keep and keep.leave():
+        return
+    part.unlink(missing_ok=True)
+    if keep:
+        keep.forget()
 
 
 def inspect(
