@@ -320,13 +320,13 @@ def test_a_server_that_becomes_slow_is_asked_again(configure: Configure) -> None
 def leaving(
     error: type[BaseException], when: Callable[[int], bool]
 ) -> tuple[Download, list[float]]:
-    """A download that is told to end a second after it has come so far; and when it was told so."""
+    """A download that is told to end half a second after it has come so far; and when it was told so."""
     told: list[float] = []
 
     def heard(done: int, _: int | None) -> None:
         if when(done):
             told.append(time.monotonic())
-            if told[-1] - told[0] > 1:
+            if told[-1] - told[0] > 0.5:
                 raise error
 
     return Download(on_bytes=heard), told
