@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 import threading
+import time
 import types
 from collections.abc import Callable, Iterator
 
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 import werkzeug.test
 
 from api import app as api_app
-from images import db
+from images import db, policy
 from tests import service
 from tests.conftest import Configure
 from workers import jobs
@@ -57,6 +58,8 @@ class Trace:
 def traced(work: Callable[[], None]) -> Trace:
     """Do the work, and count."""
     trace = Trace()
+    # Now and then a request looks for the policy's files; not in this one, however slow the machine is.
+    policy._RULES._next_search = time.monotonic() + 60
     sa.event.listen(db.engine(), "before_cursor_execute", trace.record)
     threading.setprofile(trace.profile)
     sys.setprofile(trace.profile)
@@ -121,9 +124,6 @@ def test_post_import(client: werkzeug.test.Client) -> None:
         body = {"method": {"name": "glance-direct"}}
         assert client.post(f"/v2/images/{image_id}/import", json=body).status_code == 202
 
-    assert (
-        client.get("/v2/images?limit=1").status_code == 200
-    )  # looks at policy.yaml, every few seconds
     # One of the statements asks whether it is the project's turn (`images.turns`).
     traced(ask).check(files=14, functions=35, statements=7)
 
@@ -133,9 +133,6 @@ def test_put_stage(client: werkzeug.test.Client) -> None:
     fields = {"disk_format": "raw", "container_format": "bare"}
     made = client.post("/v2/images", json=fields).json
     assert made is not None
-    assert (
-        client.get("/v2/images?limit=1").status_code == 200
-    )  # looks at policy.yaml, every few seconds
     traced(lambda: put(client, made["id"])).check(files=12, functions=30, statements=6)
 
 

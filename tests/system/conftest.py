@@ -14,6 +14,7 @@ def running(
     """API, worker and beat under one of the two web servers; shared by the tests of a module."""
     state = tmp_path_factory.mktemp("gantry")
     options = "[gantry]\nlease_seconds = 3\nheartbeat_seconds = 0.2\nsweep_seconds = 1\n"
+    options += "retry_pause = 0.1\n"
     names = ("api", "worker", "beat")
     with service.running(state, *names, server=request.param, options=options) as whole:
         yield whole

@@ -24,6 +24,7 @@ lease_seconds = 3
 heartbeat_seconds = 0.2
 sweep_seconds = 1
 read_timeout = 1
+retry_pause = 0.1
 """
 
 
