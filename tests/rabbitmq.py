@@ -2,7 +2,6 @@
 
 import pathlib
 import secrets
-import shutil
 import socket
 import subprocess
 
@@ -45,8 +44,13 @@ class RabbitMQ:
         names = f"epmd -address {_LOCAL} -port {self._names}"
         # Both die with the test, even one that is killed; RabbitMQ's script becomes the server itself.
         run = f"setpriv --pdeathsig KILL {names} & exec {_PROGRAMS}/rabbitmq-server"
-        return ["env", *(f"{name}={value}" for name, value in self._environment().items()),
-                "sh", "-c", run]
+        return [
+            "env",
+            *(f"{name}={value}" for name, value in self._environment().items()),
+            "sh",
+            "-c",
+            run,
+        ]
 
     def answers(self) -> bool:
         """Whether a client that knows the password is let in."""
@@ -68,9 +72,9 @@ class RabbitMQ:
 
     def control(self, *words: str) -> str:
         """What `rabbitmqctl` says."""
-        command = [str(_PROGRAMS / "rabbitmqctl"), "--quiet", "--node", self.node, *words]
+        command = [str(_PROGRAMS / "rabbitmqctl"), "--quiet", "--node", self.node, "--vhost", VHOST]
         run = subprocess.run(
-            command, env=self._environment(), capture_output=True, text=True, check=True
+            [*command, *words], env=self._environment(), capture_output=True, text=True, check=True
         )
         return run.stdout
 
@@ -113,8 +117,3 @@ class RabbitMQ:
             "ERL_EPMD_PORT": str(self._names),
             "ERL_EPMD_ADDRESS": _LOCAL,
         }
-
-
-def remove(room: pathlib.Path) -> None:
-    """Remove a broker's directory."""
-    shutil.rmtree(room, ignore_errors=True)
