@@ -30,13 +30,14 @@ def why_not(node: str, seconds: float) -> str | None:
     """Why a worker counts as dead, in a line; None if it has done a job within `seconds`, or is busy.
 
     Raises:
-        Unavailable: nothing can be said: the broker does not answer, or the database of a worker that does not.
+        Unavailable: nothing can be said, as the broker or the database does not answer.
+        Invalid: no node has such a name.
     """
-    nonce = str(uuid.uuid4())
+    place, nonce = _place(node), str(uuid.uuid4())
     taken = queue.knock(node, nonce, seconds)
     end = time.monotonic() + seconds
     while taken and time.monotonic() < end:
-        if _read(_place(node)) == nonce:
+        if _read(place) == nonce:
             return None
         time.sleep(_TICK)
     processes = int(_read(_place(f"{node}.processes")) or 1)

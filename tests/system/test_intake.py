@@ -16,7 +16,7 @@ RAW = {"disk_format": "raw"}
 OPTIONS = "[gantry]\nlease_seconds = 30\nsweep_seconds = 600\n"
 #: Seconds in which an idle worker has done a small import; a message that waits behind one of
 #: `LONG` seconds comes much later.
-SOON, LONG = 5, 40
+SOON, LONG = 8, 40
 
 
 @pytest.fixture
