@@ -15,8 +15,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import celery
-import kombu
 from celery.app import amqp
+from kombu import connection as kombu_connections
+from kombu import entity
 from kombu import exceptions as kombu_errors
 
 from images import errors
@@ -60,16 +61,20 @@ _REDIS = {
 _RABBITMQ = {"confirm_publish": True}
 
 
-def declaration(name: str) -> kombu.Queue:
+def declaration(name: str) -> entity.Queue:
     """A queue of ours as everybody declares it; RabbitMQ refuses to have one declared in two ways."""
     arguments = {"x-queue-type": "quorum", "x-delivery-limit": _DELIVERIES}
-    return kombu.Queue(name, kombu.Exchange(name), name, queue_arguments=arguments)
+    return _queue(name, entity.Exchange(name), arguments)  # type: ignore[no-untyped-call]
+
+
+def _queue(name: str, exchange: entity.Exchange, arguments: dict[str, object]) -> entity.Queue:
+    return entity.Queue(name, exchange, name, queue_arguments=arguments)  # type: ignore[no-untyped-call]
 
 
 class _Queues(amqp.Queues):  # type: ignore[misc]
     """The app's queues; whatever name is asked for, be it a host's own, is declared in our way."""
 
-    def new_missing(self, name: str) -> kombu.Queue:
+    def new_missing(self, name: str) -> entity.Queue:
         """A queue that is not listed."""
         return declaration(name)
 
@@ -111,21 +116,16 @@ def configure(broker_url: str) -> None:
     )
 
 
-def of_host(queue_name: str, host: str) -> str:
-    """The name of a host's own queue for a class of work, for bytes that only this host has."""
-    return f"{queue_name}@{host}"
-
-
 class _Line:
     """This process' line to the broker, for one caller at a time; one found dead is left alone a while."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._connection: kombu.Connection | None = None
+        self._connection: kombu_connections.Connection | None = None
         self._process = 0
         self._away_until = 0.0
 
-    def call(self, what: Callable[[kombu.Connection], T]) -> T:
+    def call(self, what: Callable[[kombu_connections.Connection], T]) -> T:
         """Do `what` with a connection, twice where the first try ends at once.
 
         Raises:
@@ -149,7 +149,7 @@ class _Line:
                 self._away_until = time.monotonic() + _BROKER_PAUSE
                 raise
 
-    def _try(self, what: Callable[[kombu.Connection], T]) -> T:
+    def _try(self, what: Callable[[kombu_connections.Connection], T]) -> T:
         if self._process != os.getpid():  # a fork must not speak on its parent's socket
             self._connection, self._process = None, os.getpid()
         self._connection = self._connection or _connection()
@@ -158,11 +158,11 @@ class _Line:
         except Exception:
             broken, self._connection = self._connection, None
             with contextlib.suppress(Exception):
-                broken.collect(_BROKER_WAIT)  # no goodbye, which would wait for an answer
+                broken.collect(_BROKER_WAIT)  # no goodbye, which would wait for an answer  # type: ignore[no-untyped-call]
             raise
 
 
-def _connection() -> kombu.Connection:
+def _connection() -> kombu_connections.Connection:
     """A connection on which nothing is waited for in vain; it is made when it is first used."""
     url = app.conf.broker_url
     waits = {"read_timeout": _BROKER_WAIT, "write_timeout": _BROKER_WAIT}
@@ -171,7 +171,7 @@ def _connection() -> kombu.Connection:
     # Several brokers may be named, separated by `;`: each is tried once, without a pause.
     tries = {"max_retries": url.count(";"), "interval_start": 0, "interval_step": 0}
     options = app.conf.broker_transport_options | waits | tries
-    return kombu.Connection(
+    return kombu_connections.Connection(  # type: ignore[no-untyped-call]
         url, connect_timeout=_BROKER_WAIT, heartbeat=0, transport_options=options
     )
 
@@ -200,8 +200,8 @@ def ring(task_id: str, queue_name: str) -> bool:
 def waiting(queue_name: str) -> int | None:
     """How many jobs lie in the broker for a queue, 0 if it has none; None if the broker does not answer."""
 
-    def look(connection: kombu.Connection) -> int:
-        with connection.channel() as channel:
+    def look(connection: kombu_connections.Connection) -> int:
+        with connection.channel() as channel:  # type: ignore[no-untyped-call]
             try:
                 return int(channel.queue_declare(queue_name, passive=True).message_count)
             except connection.channel_errors:  # there is no such queue
@@ -225,8 +225,8 @@ def knock(node: str, nonce: str, seconds: float) -> bool:
     """
     own = own_queue(node)
 
-    def look(connection: kombu.Connection) -> bool:
-        with connection.channel() as channel:
+    def look(connection: kombu_connections.Connection) -> bool:
+        with connection.channel() as channel:  # type: ignore[no-untyped-call]
             try:
                 return bool(channel.queue_declare(own.name, passive=True).consumer_count)
             except connection.channel_errors:
@@ -241,12 +241,10 @@ def knock(node: str, nonce: str, seconds: float) -> bool:
     return True
 
 
-def own_queue(node: str) -> kombu.Queue:
+def own_queue(node: str) -> entity.Queue:
     """The queue that one worker alone takes jobs from; it goes an hour after the worker. `worker@host`."""
     arguments = {"x-queue-type": "classic", "x-expires": 3_600_000}
-    return kombu.Queue(
-        f"alive.{node}", kombu.Exchange(""), f"alive.{node}", queue_arguments=arguments
-    )
+    return _queue(f"alive.{node}", entity.Exchange(""), arguments)  # type: ignore[no-untyped-call]
 
 
 def node() -> str:
@@ -254,8 +252,8 @@ def node() -> str:
     return f"worker@{socket.gethostname()}"
 
 
-def _send(name: str, argument: str, queue: str | kombu.Queue, **options: object) -> None:
-    def send(connection: kombu.Connection) -> None:
+def _send(name: str, argument: str, queue: str | entity.Queue, **options: object) -> None:
+    def send(connection: kombu_connections.Connection) -> None:
         app.send_task(
             name,
             args=[argument],

@@ -5,7 +5,7 @@ import secrets
 import socket
 import subprocess
 
-import amqp
+import amqp  # type: ignore[import-untyped]
 import pytest
 
 #: Debian's wrappers in PATH insist on the system's node; these scripts take any.

@@ -1,4 +1,4 @@
-"""A worker takes what it can begin at once, and leaves the rest to others (here on Redis; on RabbitMQ in `long`)."""
+"""A worker takes what it can begin at once, and leaves the rest to others (on RabbitMQ: in `long`)."""
 
 import contextlib
 import pathlib
@@ -61,7 +61,7 @@ def test_a_busy_worker_holds_nothing_back(whole: service.Service, slow: str) -> 
 
 
 def test_idle_processes_of_a_busy_worker_are_used(whole: service.Service, slow: str) -> None:
-    """Two processes, one busy: the other goes on; both busy: another worker does; one free again: it consumes."""
+    """Two processes, one busy: the other goes on; both busy: nothing is taken, until one is free again."""
     whole.start_worker("first", "--concurrency", "2")
     occupy(whole, slow)
     for _ in range(3):
@@ -93,7 +93,7 @@ def test_a_busy_worker_ends_when_it_is_told_to(whole: service.Service, slow: str
 def test_a_broker_that_comes_back_finds_a_busy_worker_busy(
     whole: service.Service, slow: str
 ) -> None:
-    """kill -9 of the broker: the import goes on, nothing is held back after it, and the worker consumes again."""
+    """kill -9 of the broker: the import goes on, nothing is held back, and the worker consumes again."""
     whole.start_worker("first", "--concurrency", "1")
     long = occupy(whole, slow)
     whole.kill("broker")

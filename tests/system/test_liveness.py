@@ -1,4 +1,4 @@
-"""`gantry worker alive` has a worker do a job; every way in which a worker can be dead, and some in which it is not."""
+"""`gantry worker alive` has a worker do a job: ways in which one can be dead, and some in which it is not."""
 
 import pathlib
 import signal
@@ -30,6 +30,10 @@ def alive(whole: service.Service, *words: str) -> tuple[int, str]:
     assert run.stdout == ""
     assert "Traceback" not in said
     return run.returncode, said.splitlines()[-1] if said else ""
+
+
+def wait_until_it_runs(whole: service.Service, image_id: str) -> None:
+    service.wait_for(lambda: whole.task(image_id)["status"] == "processing", "the import to run")
 
 
 def test_one_that_works(whole: service.Service) -> None:
@@ -74,7 +78,7 @@ def test_one_that_is_busy(whole: service.Service) -> None:
         for _ in range(2):
             image_id = whole.create(disk_format="raw")
             whole.begin_import(image_id, "web-download", uri=f"{url}/slow")
-            service.wait_for(lambda one=image_id: whole.task(one)["status"] == "processing", "it")
+            wait_until_it_runs(whole, image_id)
         assert alive(whole) == (0, "")
         whole.signal("worker", signal.SIGSTOP)
         time.sleep(3)
@@ -86,7 +90,7 @@ def test_one_half_of_which_is_busy(whole: service.Service) -> None:
     with web.serving({"/slow": web.whole(bytes(1 << 20), seconds=60)}) as url:
         image_id = whole.create(disk_format="raw")
         whole.begin_import(image_id, "web-download", uri=f"{url}/slow")
-        service.wait_for(lambda: whole.task(image_id)["status"] == "processing", "the import")
+        wait_until_it_runs(whole, image_id)
         assert alive(whole) == (0, "")
         top = whole.family("worker")[0]
         top.suspend()  # its processes go on, and renew the one lease

@@ -30,7 +30,9 @@ def test_killing_the_api_after_the_202_loses_nothing(
     """Every API process gets kill -9 right after the answer; the image becomes active without them."""
     with (
         web.serving({"/raw": web.whole(DATA, seconds=2)}) as url,
-        service.running(tmp_path, "api", "worker", "beat", server=server, options=OPTIONS, bus=bus) as whole,
+        service.running(
+            tmp_path, "api", "worker", "beat", server=server, options=OPTIONS, bus=bus
+        ) as whole,
     ):
         image_id = whole.create(**RAW)
         whole.begin_import(image_id, "web-download", uri=f"{url}/raw")
@@ -133,9 +135,7 @@ def test_a_killed_worker_is_replaced(bus: str, tmp_path: pathlib.Path) -> None:
         assert whole.left_over() == [f"images/{image_id}"]
 
 
-def test_deleting_stops_an_import(
-    bus: str, tmp_path: pathlib.Path, qcow2: pathlib.Path
-) -> None:
+def test_deleting_stops_an_import(bus: str, tmp_path: pathlib.Path, qcow2: pathlib.Path) -> None:
     """DELETE while a download, and while a conversion runs: no qemu-img and no byte is left."""
     with (
         web.serving({"/raw": web.whole(DATA, seconds=30)}) as url,
