@@ -158,7 +158,8 @@ class _Line:
         except Exception:
             broken, self._connection = self._connection, None
             with contextlib.suppress(Exception):
-                broken.collect(_BROKER_WAIT)  # no goodbye, which would wait for an answer  # type: ignore[no-untyped-call]
+                # No goodbye, which would wait for an answer.
+                broken.collect(_BROKER_WAIT)  # type: ignore[no-untyped-call]
             raise
 
 
