@@ -80,3 +80,13 @@ class Consumer(celery_consumer.Consumer):
             ),
             Intake,
         )
+
+        def info(self, parent: Any) -> dict[str, Any]:
+            """What Flower shows of the connection, without the passwords that Celery leaves in it."""
+            said: dict[str, Any] = super().info(parent)
+            if broker := said.get("broker"):
+                broker["hostname"] = (
+                    parent.connection.as_uri()
+                )  # a socket's URL, else, with its password
+                broker.pop("alternates", None)
+            return said
