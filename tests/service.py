@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import pathlib
+import shlex
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import psutil
 import urllib3
 
 from deploy import broker
+from tests import rabbitmq
 
 ROOT = pathlib.Path(__file__).parent.parent
 #: Seconds that a process may take to come up or to go down on a busy machine.
@@ -45,7 +47,13 @@ def wait_for(look: Callable[[], T | None], what: str, seconds: float = PATIENCE)
 class Service:
     """Processes of the Procfile on a state directory of their own; each may be stopped and killed."""
 
-    def __init__(self, state: pathlib.Path, server: str = "gunicorn", options: str = "") -> None:
+    def __init__(
+        self,
+        state: pathlib.Path,
+        server: str = "gunicorn",
+        options: str = "",
+        bus: str = "redis",
+    ) -> None:
         self.state = state
         self.port, self.flower_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -64,6 +72,10 @@ class Service:
             "FLOWER_BASIC_AUTH": "watcher:secret",
             "PYTHONWARNINGS": "ignore",
         }
+        #: The broker where it is RabbitMQ; else it is the embedded default's Redis.
+        self.rabbitmq = rabbitmq.RabbitMQ(state / "rabbitmq") if bus == "rabbitmq" else None
+        if self.rabbitmq:
+            self.environment["OS_GANTRY__BROKER_URL"] = self.rabbitmq.url
         self._http = urllib3.PoolManager(retries=False, timeout=PATIENCE, maxsize=16)
 
     # Processes
@@ -79,15 +91,35 @@ class Service:
         """Start processes by their names in the Procfile, and wait until they do their work."""
         for name in names:
             if name == "broker":
-                self._spawn(name, broker.command(self.state))
-                answers = functools.partial(broker.answers, broker.socket_path(self.state))
-                wait_for(answers, "the broker to answer")
+                self._start_broker()
             else:
                 self._spawn(name, ["sh", "-c", f"exec {self.command(name)}"])
         if "api" in names:
             wait_for(self._api_answers, "the API to answer")
         if "worker" in names:
             wait_for(lambda: b" ready." in self.log("worker"), "the worker to be ready")
+
+    def _start_broker(self) -> None:
+        if self.rabbitmq:
+            self._spawn("broker", self.rabbitmq.command())
+            wait_for(self.rabbitmq.answers, "RabbitMQ to answer")
+        else:
+            self._spawn("broker", broker.command(self.state))
+            answers = functools.partial(broker.answers, broker.socket_path(self.state))
+            wait_for(answers, "the broker to answer")
+
+    def start_worker(self, name: str, *options: str) -> None:
+        """Start one more worker under a name of its own, its node's too; later options win."""
+        line = self.command("worker").replace("worker@%h", f"{name}@%h")
+        self._spawn(name, ["sh", "-c", f"exec {line} {shlex.join(options)}"])
+        wait_for(lambda: b" ready." in self.log(name), f"{name} to be ready")
+
+    def gantry(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the operators' commands."""
+        command = [sys.executable, "-m", "images.commands.main", *words]
+        return subprocess.run(
+            command, cwd=ROOT, env=self.environment, check=False, capture_output=True, text=True
+        )
 
     def sync(self) -> None:
         """Make the tables."""
@@ -96,6 +128,9 @@ class Service:
 
     def kill(self, name: str) -> None:
         """kill -9 of every process that `name` stands for, children first seen included."""
+        if name == "broker" and self.rabbitmq:
+            # RabbitMQ 3.10 never elects a leader for a queue that was made half a second before.
+            time.sleep(2)
         family = self.family(name)
         process = self.processes.pop(name)
         with contextlib.suppress(ProcessLookupError):  # what is left of one that died by itself
@@ -128,6 +163,11 @@ class Service:
             return [top, *top.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
+
+    def signal(self, name: str, what: signal.Signals) -> None:
+        """Send a signal to a process and all its descendants."""
+        for one in self.family(name):
+            one.send_signal(what)
 
     def log(self, name: str) -> bytes:
         """What a process has said so far."""
@@ -218,10 +258,14 @@ class Service:
 
 @contextlib.contextmanager
 def running(
-    state: pathlib.Path, *names: str, server: str = "gunicorn", options: str = ""
+    state: pathlib.Path,
+    *names: str,
+    server: str = "gunicorn",
+    options: str = "",
+    bus: str = "redis",
 ) -> Iterator[Service]:
     """A service with these processes and a broker; nothing of it is left when the block ends."""
-    service = Service(state, server, options)
+    service = Service(state, server, options, bus)
     try:
         service.sync()
         service.start("broker", *names)

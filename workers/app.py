@@ -1,12 +1,17 @@
 """Celery's app as workers and beat run it: `celery -A workers.app worker`, `celery -A workers.app beat`."""
 
+import logging
+
 from flows import import_image
 from images import db, queue, service
-from workers import hosts, jobs, schedule
+from workers import hosts, jobs, liveness, schedule
 
 conf = service.start()
 db.abandon_on_outage()
 import_image.plugins()  # a plugin that is not there must stop the start, not the first import
+
+# urllib3 writes each URL that is fetched, with its query, to the log at DEBUG; tokens stand in queries.
+logging.getLogger("urllib3").setLevel(logging.WARNING)
 
 app = queue.app
 app.conf.update(
@@ -14,14 +19,19 @@ app.conf.update(
     # visibility timeout or RabbitMQ's consumer timeout, can start a long import a second time.
     task_acks_late=False,
     worker_prefetch_multiplier=1,
+    # None is taken before a process is free to run it: by this setting with Redis, else by `intake`.
+    worker_disable_prefetch=not queue.is_rabbitmq(),
+    worker_consumer="workers.intake:Consumer",
+    worker_enable_prefetch_count_reduction=False,
     # What Flower shows.
     task_track_started=True,
     worker_send_task_events=True,
     task_send_sent_event=True,
     worker_redirect_stdouts=False,
     worker_hijack_root_logger=True,
+    # An import goes on while the broker is away: its lease is in the database.
     worker_cancel_long_running_tasks_on_connection_loss=False,
     beat_schedule=schedule.entries(),
 )
 
-__all__ = ["app", "hosts", "jobs"]
+__all__ = ["app", "hosts", "jobs", "liveness"]

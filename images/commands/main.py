@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from images import errors, schema, service
+from images import alive, errors, queue, schema, service
 
 _ABOUT = """\
 Commands of the image service's operators.
@@ -37,7 +37,16 @@ def _parser() -> argparse.ArgumentParser:
     sync.set_defaults(run=_db_sync)
     version = verbs.add_parser("version", help="print the revision that the tables are at")
     version.set_defaults(run=_db_version)
+    _worker(topics.add_parser("worker", help="this host's workers"))
     return parser
+
+
+def _worker(topic: argparse.ArgumentParser) -> None:
+    verbs = topic.add_subparsers(required=True, metavar="COMMAND")
+    one = verbs.add_parser("alive", help="have a worker do a job: 0 if it does, 1 if it is dead")
+    one.add_argument("--node", default=queue.node(), help="its name (default: %(default)s)")
+    one.add_argument("--wait", type=float, default=10, metavar="SECONDS", help="(default: 10)")
+    one.set_defaults(run=_worker_alive)
 
 
 def _db_sync(_: argparse.Namespace) -> int:
@@ -49,6 +58,18 @@ def _db_version(_: argparse.Namespace) -> int:
     at = schema.revision()
     print(at or "The database has no tables yet; 'gantry db sync' makes them.")
     return 0 if at else 1
+
+
+def _worker_alive(options: argparse.Namespace) -> int:
+    try:
+        reason = alive.why_not(options.node, options.wait)
+    except errors.Unavailable as error:
+        # To end a worker, and its imports, would bring neither broker nor database back.
+        print(f"gantry: nothing can be said about {options.node}: {error}", file=sys.stderr)
+        return 0
+    if reason:
+        print(f"gantry: {reason}", file=sys.stderr)
+    return 1 if reason else 0
 
 
 if __name__ == "__main__":

@@ -18,3 +18,9 @@ def running(
     names = ("api", "worker", "beat")
     with service.running(state, *names, server=request.param, options=options) as whole:
         yield whole
+
+
+@pytest.fixture
+def bus() -> str:
+    """The broker that a test's service has; `long` runs the same tests on RabbitMQ."""
+    return "redis"

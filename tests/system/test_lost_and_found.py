@@ -1,6 +1,10 @@
 """Processes die, the broker forgets, images are deleted: an import answered 202 ends all the same."""
 
 import pathlib
+import shutil
+import signal
+import statistics
+import time
 
 import psutil
 import pytest
@@ -20,11 +24,15 @@ def server(request: pytest.FixtureRequest) -> str:
     return name
 
 
-def test_killing_the_api_after_the_202_loses_nothing(server: str, tmp_path: pathlib.Path) -> None:
+def test_killing_the_api_after_the_202_loses_nothing(
+    server: str, bus: str, tmp_path: pathlib.Path
+) -> None:
     """Every API process gets kill -9 right after the answer; the image becomes active without them."""
     with (
         web.serving({"/raw": web.whole(DATA, seconds=2)}) as url,
-        service.running(tmp_path, "api", "worker", "beat", server=server, options=OPTIONS) as whole,
+        service.running(
+            tmp_path, "api", "worker", "beat", server=server, options=OPTIONS, bus=bus
+        ) as whole,
     ):
         image_id = whole.create(**RAW)
         whole.begin_import(image_id, "web-download", uri=f"{url}/raw")
@@ -35,9 +43,11 @@ def test_killing_the_api_after_the_202_loses_nothing(server: str, tmp_path: path
         assert whole.image(image_id)["status"] == "active"
 
 
-def test_without_workers_the_api_answers_and_the_task_waits(tmp_path: pathlib.Path) -> None:
+def test_without_workers_the_api_answers_and_the_task_waits(
+    bus: str, tmp_path: pathlib.Path
+) -> None:
     """The task stays pending, requests are served as ever; a worker starts, and it ends well."""
-    with service.running(tmp_path, "api", options=OPTIONS) as whole:
+    with service.running(tmp_path, "api", options=OPTIONS, bus=bus) as whole:
         image_id = whole.create(**RAW)
         whole.stage(image_id, DATA)
         whole.begin_import(image_id)
@@ -48,9 +58,9 @@ def test_without_workers_the_api_answers_and_the_task_waits(tmp_path: pathlib.Pa
         assert whole.wait_for_task(image_id)["status"] == "success"
 
 
-def test_a_broker_that_is_away_costs_nothing_but_time(tmp_path: pathlib.Path) -> None:
+def test_a_broker_that_is_away_costs_nothing_but_time(bus: str, tmp_path: pathlib.Path) -> None:
     """POST /import is answered 202 all the same; the sweep rings when the broker is back, empty."""
-    with service.running(tmp_path, "api", options=OPTIONS) as whole:
+    with service.running(tmp_path, "api", options=OPTIONS, bus=bus) as whole:
         image_id = whole.create(**RAW)
         whole.stage(image_id, DATA)
         whole.kill("broker")
@@ -60,10 +70,10 @@ def test_a_broker_that_is_away_costs_nothing_but_time(tmp_path: pathlib.Path) ->
         assert whole.wait_for_task(image_id)["status"] == "success"
 
 
-def test_a_broker_that_dies_under_its_workers(tmp_path: pathlib.Path) -> None:
-    """kill -9, and another one on the same socket: API and worker find their way back by themselves."""
+def test_a_broker_that_dies_under_its_workers(bus: str, tmp_path: pathlib.Path) -> None:
+    """kill -9, and another one in its place: API and worker find their way back by themselves."""
     options = OPTIONS.replace("sweep_seconds = 1", "sweep_seconds = 600")  # nobody else may ring
-    with service.running(tmp_path, "api", "worker", options=options) as whole:
+    with service.running(tmp_path, "api", "worker", options=options, bus=bus) as whole:
         for _ in range(3):
             image_id = whole.create(**RAW)
             whole.stage(image_id, DATA)
@@ -73,11 +83,47 @@ def test_a_broker_that_dies_under_its_workers(tmp_path: pathlib.Path) -> None:
             whole.start("broker")
 
 
-def test_a_killed_worker_is_replaced(tmp_path: pathlib.Path) -> None:
+def test_a_broker_that_lost_everything(bus: str, tmp_path: pathlib.Path) -> None:
+    """kill -9, and an empty one in its place: what had been rung for is rung for again."""
+    with service.running(tmp_path, "api", options=OPTIONS, bus=bus) as whole:
+        image_id = whole.create(**RAW)
+        whole.stage(image_id, DATA)
+        whole.begin_import(image_id)
+        whole.kill("broker")
+        shutil.rmtree(tmp_path / ("rabbitmq" if whole.rabbitmq else "redis"))
+        whole.start("broker", "worker", "beat")
+        assert whole.wait_for_task(image_id)["status"] == "success"
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_a_broker_that_is_away_holds_no_request_up(
+    bus: str, how: str, tmp_path: pathlib.Path
+) -> None:
+    """20 imports are asked for meanwhile: most answers come as ever, the slowest in less than 2.5 seconds."""
+    with service.running(tmp_path, "api", options=OPTIONS, bus=bus) as whole:
+        images = [whole.create(**RAW) for _ in range(21)]
+        for image_id in images:
+            whole.stage(image_id, b"x")
+        whole.begin_import(images.pop())  # the API is connected
+        if how == "killed":
+            whole.kill("broker")
+        else:
+            whole.signal("broker", signal.SIGSTOP)
+        took = []
+        for image_id in images:
+            begun = time.monotonic()
+            whole.begin_import(image_id)
+            took.append(time.monotonic() - begun)
+        print(f"{bus} {how}: median {statistics.median(took):.3f} s, longest {max(took):.3f} s")
+        assert statistics.median(took) < 0.1
+        assert max(took) < 2.5
+
+
+def test_a_killed_worker_is_replaced(bus: str, tmp_path: pathlib.Path) -> None:
     """kill -9 of the worker in the middle of a download: the next one starts over and ends it."""
     with (
         web.serving({"/raw": web.whole(DATA, seconds=6)}) as url,
-        service.running(tmp_path, "api", "worker", "beat", options=OPTIONS) as whole,
+        service.running(tmp_path, "api", "worker", "beat", options=OPTIONS, bus=bus) as whole,
     ):
         image_id = whole.create(**RAW)
         whole.begin_import(image_id, "web-download", uri=f"{url}/raw")
@@ -89,11 +135,11 @@ def test_a_killed_worker_is_replaced(tmp_path: pathlib.Path) -> None:
         assert whole.left_over() == [f"images/{image_id}"]
 
 
-def test_deleting_stops_an_import(tmp_path: pathlib.Path, qcow2: pathlib.Path) -> None:
+def test_deleting_stops_an_import(bus: str, tmp_path: pathlib.Path, qcow2: pathlib.Path) -> None:
     """DELETE while a download, and while a conversion runs: no qemu-img and no byte is left."""
     with (
         web.serving({"/raw": web.whole(DATA, seconds=30)}) as url,
-        service.running(tmp_path, "api", "worker", "beat", options=OPTIONS) as whole,
+        service.running(tmp_path, "api", "worker", "beat", options=OPTIONS, bus=bus) as whole,
     ):
         downloading = whole.create(**RAW)
         whole.begin_import(downloading, "web-download", uri=f"{url}/raw")
