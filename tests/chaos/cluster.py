@@ -50,7 +50,7 @@ remote_regions = self:{url}/v2
 upkeep_seconds = {upkeep}
 """
 #: A lease of 3 s in place of 30 s, so that many rounds fit into few minutes.
-_QUICK = "lease_seconds = 3\nheartbeat_seconds = 0.2\nsweep_seconds = 1\n"
+_QUICK = "lease_seconds = 3\nheartbeat_seconds = 0.1\nsweep_seconds = 1\n"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

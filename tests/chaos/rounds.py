@@ -101,12 +101,25 @@ class Arena:
             return None
         end = time.monotonic() + _STEP_PATIENCE
         while time.monotonic() < end:
-            for state in watch.latest():
-                if _is_in(state, plan.step):
-                    return state
+            states = watch.latest()
+            if found := self._in_step(states, plan.step):
+                return found
+            if len(states) >= len(plan.kinds) and all(one.has_ended for one in states):
+                break
             time.sleep(0.01)
         outcome.met = False
         return None
+
+    def _in_step(self, states: list[records.State], step: str) -> records.State | None:
+        """A task that is in a step, `pending` being one: it waits because all workers are busy."""
+        if step == "pending":
+            settings = self.whole.settings
+            busy = [one for one in states if one.status == "processing" and one.worker]
+            if len(busy) < settings.concurrency * len(settings.workers):
+                return None
+            return next((one for one in states if one.status == "pending"), None)
+        named = [one for one in states if one.step and not one.has_ended]
+        return next((one for one in named if (one.step or "").split(":")[0] == step), None)
 
     def _delete(self, one: load.Import, watch: records.Records) -> None:
         if one.image_id and load.patiently(
@@ -172,12 +185,6 @@ class Arena:
     def _clear(self, ours: list[load.Import]) -> None:
         for one in [one for one in ours if one.image_id]:
             load.patiently(self.whole, "DELETE", f"/v2/images/{one.image_id}")
-
-
-def _is_in(state: records.State, step: str) -> bool:
-    if step == "pending":
-        return state.status == "pending"
-    return (state.step or "").split(":")[0] == step and not state.has_ended
 
 
 def make_shelf(whole: cluster.Cluster, sizes: material.Sizes) -> material.Shelf:
