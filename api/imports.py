@@ -23,6 +23,6 @@ def start(image_id: str) -> flask.Response:
         import_requests.check_image(image, wanted)
         policy.enforce(asker, wanted.method.rule, image)
         task = import_requests.start(session, asker, image, wanted, allowed)
-    if task is not None:
-        queue.ring(task.id, wanted.method.queue)
+    if task is not None and task.run and task.run.expires:  # else it waits for its project's turn
+        queue.ring(task.id, task.run.queue)
     return flask.Response(status=202)

@@ -31,7 +31,8 @@ def add(image_id: str) -> flask.Response:
     with db.transaction() as session:
         image = catalog.get(session, asker, image_id, parts=("properties",), lock=True)
         task = location_tasks.start(session, asker, image, wanted)
-    queue.ring(task.id, location_tasks.QUEUE)
+    if task.run and task.run.expires:
+        queue.ring(task.id, task.run.queue)
     return render.empty(202)
 
 

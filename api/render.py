@@ -130,7 +130,8 @@ def _progress(run: models.TaskRun | None) -> dict[str, Any] | None:
     """The running step and its bytes, or null before the first step."""
     if run is None or run.step is None:
         return None
-    return {name: getattr(run, name) for name in ("step", "bytes_done", "bytes_total", "attempt")}
+    names = ("step", "bytes_done", "bytes_total", "rate", "retries", "attempt")
+    return {name: getattr(run, name) for name in names}
 
 
 def date(moment: datetime.datetime) -> str:

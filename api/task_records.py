@@ -24,7 +24,8 @@ def create() -> flask.Response:
     document = _checked(fields)
     with db.transaction() as session:
         task = tasks.add(session, flask.g.context, "import", document, queue=legacy.QUEUE)
-    queue.ring(task.id, legacy.QUEUE)
+    if task.run and task.run.expires:
+        queue.ring(task.id, task.run.queue)
     answer = render.answer(_whole(task), 201)
     base = versions.base_url(flask.request.environ)
     answer.headers["Location"] = f"{base}/v2/tasks/{task.id}"

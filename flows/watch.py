@@ -25,7 +25,3 @@ class Watch(Protocol):
 
     def pause(self, seconds: float) -> None:
         """Wait, before a further try say; raises what `report` raises."""
-
-    @property
-    def lost(self) -> bool:
-        """Whether another worker has the task: then nothing may be changed any more, files included."""

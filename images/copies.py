@@ -19,12 +19,14 @@ def copy(
     image_id: str,
     known: tuple[int, dict[str, str]],
     on_bytes: Callable[[int], None],
+    ready: Callable[[], None],
 ) -> _Place:
     """Copy into a store; the URI and the metadata of the new location.
 
     A local file is copied by the kernel, which lets both share their blocks where the file system can. What
     is elsewhere comes into staging first, where it serves the other stores of the task too. `known` is what
-    the record says: bytes, and checksum, os_hash_algo and os_hash_value as far as it has them.
+    the record says: bytes, and checksum, os_hash_algo and os_hash_value as far as it has them. `on_bytes` and
+    `ready` are as in `stores.add`.
 
     Raises:
         NotFound, Unavailable, StorageFull: the bytes cannot be read, or not be written.
@@ -35,10 +37,11 @@ def copy(
     file = opened.path or _staged(image_id, size, opened, on_bytes)
     if file.stat().st_size != size:
         raise errors.ImportFailed("The stored data are not as long as the record says")
-    url, metadata = stores.add(store_id, image_id, file, on_bytes, link=file != opened.path)
+    is_staged = file != opened.path
+    url, metadata = stores.add(store_id, image_id, file, on_bytes, link=is_staged, ready=ready)
     made = stores.open_location(models.ImageLocation(value=url, meta_data=metadata))
     try:
-        _check(made.path or file, digest)
+        _check(made.path or file, digest, lambda: on_bytes(size))
     except errors.ImportFailed:
         stores.delete(url, metadata)
         raise
@@ -67,7 +70,7 @@ class _Pieces:
         return next(self._pieces, b"")
 
 
-def _check(file: pathlib.Path, known: dict[str, str]) -> None:
+def _check(file: pathlib.Path, known: dict[str, str], go_on: Callable[[], None]) -> None:
     """Digest a file by the record's own algorithm, and compare."""
     if not known:
         return
@@ -75,6 +78,7 @@ def _check(file: pathlib.Path, known: dict[str, str]) -> None:
     with file.open("rb", buffering=0) as source:
         while piece := source.read(digests.PIECE):
             hasher.update(piece)
+            go_on()
     found = hasher.finish()
     if any(found[name] != value for name, value in known.items()):
         raise errors.ImportFailed("The stored data are no longer what the record's checksum says")

@@ -7,15 +7,20 @@ import contextlib
 import datetime
 import json
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc, orm
 
-from images import config, outages
+from images import config, errors, outages
 
 _engine: sa.Engine | None = None
+#: Seconds for which an outage is waited out; 0: not at all (`abandon_on_outage`).
+_patience = 0.0
+#: Seconds between two looks at a database that is away.
+_PAUSE = 0.5
 _sessions: orm.sessionmaker[orm.Session] = orm.sessionmaker(expire_on_commit=False)
 
 #: MariaDB would rather intersect three indexes than walk the one that holds a list in its order.
@@ -98,19 +103,30 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
+def abandon_on_outage() -> None:
+    """From now on an outage is waited out, and one that lasts raises `Abandoned`; for processes of workers.
+
+    In the API it is the caller who tries again. A worker's import has nobody to ask for it again: it must not
+    fail because of the database, but go on when that is back, here or elsewhere.
+    """
+    global _patience  # noqa: PLW0603 - what a process is does not change
+    _patience = float(config.CONF.gantry.lease_seconds)
+
+
 @contextlib.contextmanager
 def transaction() -> Iterator[orm.Session]:
     """A session that is committed when the block ends well, and rolled back when it raises.
 
     Raises:
-        Unavailable: the database does not serve us at present.
+        Unavailable: the database does not serve us at present (`abandon_on_outage`: Abandoned).
     """
     try:
+        if _patience:
+            _wait_for_server()
         with _sessions(bind=_engine or engine()) as session, session.begin():
             yield session
     except exc.SQLAlchemyError as error:
-        if outage := outages.meaning(error):
-            raise outage from error
+        _translate(error)
         raise
 
 
@@ -119,14 +135,15 @@ def reading() -> Iterator[orm.Session]:
     """A session that only reads; it never waits for a writer.
 
     Raises:
-        Unavailable: the database does not serve us at present.
+        Unavailable, Abandoned: as `transaction` does.
     """
     try:
+        if _patience:
+            _wait_for_server()
         with _sessions(bind=engine().execution_options(gantry_reads=True)) as session:
             yield session
     except exc.SQLAlchemyError as error:
-        if outage := outages.meaning(error):
-            raise outage from error
+        _translate(error)
         raise
 
 
@@ -135,15 +152,33 @@ def connection() -> Iterator[sa.Connection]:
     """A connection in a transaction of its own, for what is not about records: the tables themselves.
 
     Raises:
-        Unavailable: the database does not serve us at present.
+        Unavailable: as `transaction` does.
     """
     try:
         with engine().begin() as made:
             yield made
     except exc.SQLAlchemyError as error:
-        if outage := outages.meaning(error):
-            raise outage from error
+        _translate(error)
         raise
+
+
+def _translate(error: exc.SQLAlchemyError) -> None:
+    """Raise what the database's complaint means (`images.outages`), unless it is a fault of ours."""
+    if outage := outages.meaning(error):
+        raise errors.Abandoned(str(outage)) if _patience else outage from error
+
+
+def _wait_for_server() -> None:
+    """Wait until the database can be connected to, for as long as a lease lasts at most."""
+    end = time.monotonic() + _patience
+    while True:
+        try:
+            with engine().connect():
+                return
+        except exc.SQLAlchemyError as error:
+            if outages.meaning(error) is None or time.monotonic() > end:
+                raise
+            time.sleep(_PAUSE)
 
 
 def dispose() -> None:

@@ -6,7 +6,6 @@ still holds the task's lease (`images.leases`).
 """
 
 import dataclasses
-import logging
 import uuid
 from typing import Any
 
@@ -14,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from images import (
+    config,
     context,
     db,
     errors,
@@ -23,9 +23,8 @@ from images import (
     removal,
     statuses,
     stores,
+    turns,
 )
-
-LOG = logging.getLogger(__name__)
 
 LOCK = "os_glance_import_task"
 IMPORTING_TO = "os_glance_importing_to_stores"
@@ -55,6 +54,10 @@ class Plan:
     fields: dict[str, Any]
     stores: list[str]
     must_succeed: bool
+    #: The project that asked.
+    owner: str
+    #: Why it must not go on, in words; "" where it may.
+    refusal: str
     disk_format: str | None
     container_format: str | None
 
@@ -71,8 +74,10 @@ class Original:
 
 
 def begin(task_id: str, worker: str) -> Plan | None:
-    """Take a task over for `worker`; None where it is done, gone, or in other hands."""
+    """Take a task over for `worker`; None where it is done, in other hands, or waits for its turn."""
     with db.transaction() as session:
+        if config.CONF.gantry.imports_per_project and not turns.admit(session, task_id):
+            return None
         lease = leases.take(session, task_id, worker)
         if lease is None:
             return None
@@ -80,7 +85,7 @@ def begin(task_id: str, worker: str) -> Plan | None:
             sa.select(models.Task, models.Image)
             .outerjoin(models.Image, models.Image.id == models.Task.image_id)
             .where(models.Task.id == task_id)
-            .options(orm.joinedload(models.Task.info))
+            .options(orm.joinedload(models.Task.info), orm.joinedload(models.Task.run))
         )
         task, image = session.execute(query).one()
         if task.status == "pending":
@@ -111,9 +116,20 @@ def _plan(lease: leases.Lease, task: models.Task, image: models.Image | None) ->
         fields=fields,
         stores=list(filter(None, chosen)) or [stores.default_id()],
         must_succeed=request.get("all_stores_must_succeed", True) or not stores.multi(),
+        owner=task.owner,
+        refusal=_refusal(task, image),
         disk_format=image.disk_format if image else None,
         container_format=image.container_format if image else None,
     )
+
+
+def _refusal(task: models.Task, image: models.Image | None) -> str:
+    most = config.CONF.gantry.max_attempts
+    if task.run and task.run.deaths >= most:
+        return f"It was given up: its worker died {most} times"
+    if image is not None and not _is_wanted(image):
+        return "The image was deleted"
+    return ""
 
 
 def asker_of(plan: Plan) -> context.Context:
@@ -148,7 +164,7 @@ def stored(
 
     Raises:
         Gone: the image was deleted; the bytes are to be removed again.
-        Stopped: another worker has the task.
+        Abandoned: another worker has the task.
     """
     with db.transaction() as session:
         leases.hold(session, plan.lease)
@@ -174,7 +190,7 @@ def missed(plan: Plan, store_id: str) -> None:
     """Write down that a store which need not succeed has not.
 
     Raises:
-        Stopped: another worker has the task.
+        Abandoned: another worker has the task.
     """
     with db.transaction() as session:
         leases.hold(session, plan.lease)
@@ -221,7 +237,7 @@ def activate(plan: Plan, staged: dict[str, Any]) -> None:
 
     Raises:
         Gone: the image was deleted; nothing is changed.
-        Stopped: another worker has the task; nothing is changed.
+        Abandoned: another worker has the task; nothing is changed.
     """
     size = staged["size"]
     with db.transaction() as session:
@@ -256,20 +272,28 @@ def fail(plan: Plan, cause: str) -> None:
 
     What an import that must succeed everywhere has stored so far goes before that: the rows, then the bytes,
     and only then the image, whose next import will store under the same name. An image that is active
-    already stays so; one that a legacy task has made is deleted. Does nothing where another worker holds
-    the task; leaves an image alone that was deleted.
+    already stays so; one that a legacy task has made is deleted. An image that was deleted is left alone.
+
+    Raises:
+        Abandoned: another worker has the task; nothing is changed.
     """
-    try:
-        if plan.must_succeed:
-            _forget_locations(plan)
-        with db.transaction() as session:
-            leases.release(session, plan.lease)
-            _end(session, plan, "failure", cause)
-            _give_back(session, plan)
-    except errors.Stopped:
-        LOG.warning(
-            "Task %s is in another worker's hands; its record is left alone", plan.lease.task_id
-        )
+    if plan.must_succeed:
+        _forget_locations(plan)
+    _discard(plan)
+    with db.transaction() as session:
+        leases.release(session, plan.lease)
+        _end(session, plan, "failure", cause)
+        _give_back(session, plan)
+
+
+def _discard(plan: Plan) -> None:
+    """Remove what a store has taken for this task and no record points at: its worker died in between."""
+    with db.transaction() as session:
+        leases.hold(session, plan.lease)
+        recorded = _places(session, plan.image_id)
+    for store_id in plan.stores:
+        if store_id not in recorded:
+            stores.discard(store_id, plan.image_id)
 
 
 def _give_back(session: orm.Session, plan: Plan) -> None:
@@ -296,14 +320,15 @@ def _forget_locations(plan: Plan) -> None:
 
 def is_wanted(plan: Plan) -> bool:
     """Whether the work is still to be done: the image may have been deleted."""
-    query = sa.select(models.Image.status, models.Image.deleted).where(
-        models.Image.id == plan.image_id
-    )
+    columns = orm.load_only(models.Image.status, models.Image.deleted)
     with db.reading() as session:
-        found = session.execute(query).one_or_none()
+        image = session.get(models.Image, plan.image_id, options=[columns])
     # A legacy task makes its image itself: there is none at first.
-    statuses_ahead = ("queued", "importing", *USABLE)
-    return found is None or (not found.deleted and found.status in statuses_ahead)
+    return image is None or _is_wanted(image)
+
+
+def _is_wanted(image: models.Image) -> bool:
+    return not image.deleted and image.status in ("queued", "importing", *USABLE)
 
 
 def is_recorded(image_id: str, url: str) -> bool:

@@ -13,8 +13,10 @@ from sqlalchemy import orm
 
 from images import config, db, errors, models
 
-#: Tasks that one sweep rings for; the rest waits for the next one.
-_SWEEP_AT_MOST = 200
+#: What `expires` is when the worker has died and nobody was told yet.
+ORPHANED = 1.0
+_UNSEEN = {"synchronize_session": False}
+_LIVE = ("pending", "processing")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,31 +36,52 @@ class Progress:
     step: str
     done: int
     total: int | None
+    #: Bytes a second; None where that is not known yet.
+    rate: int | None = None
+    #: How often the step has failed and begun again by itself, and what the last fault was.
+    retries: int = 0
+    fault: str = ""
 
     def __str__(self) -> str:
-        done = self.done >> 20
-        return (
-            f"{self.step}: {done} of {self.total >> 20} MiB"
-            if self.total
-            else f"{self.step}: {done} MiB"
-        )
+        text = f"{self.step}: {self.done >> 20}"
+        text += f" of {self.total >> 20} MiB" if self.total else " MiB"
+        if self.rate is not None:
+            text += f", {self.rate / (1 << 20):.1f} MiB/s"
+        return f"{text} (try {self.retries + 1}: {self.fault})" if self.retries else text
+
+    @property
+    def columns(self) -> dict[str, object]:
+        """As the run's row has it."""
+        return {
+            "step": self.step,
+            "bytes_done": self.done,
+            "bytes_total": self.total,
+            "rate": self.rate,
+            "retries": self.retries,
+        }
 
 
 def take(session: orm.Session, task_id: str, worker: str) -> Lease | None:
-    """Take the lease if nobody holds it; of several that try, one gets it."""
-    runs, tasks = models.TaskRun, models.Task
-    live = sa.exists().where(tasks.id == task_id, tasks.status.in_(("pending", "processing")))
+    """Take the lease if nobody holds it; of several that try, one gets it.
+
+    A lease that has expired is taken from a worker that has died; one that hands it back has not.
+    """
+    runs, tasks, now = models.TaskRun, models.Task, time.time()
+    live = sa.exists().where(tasks.id == task_id, tasks.status.in_(_LIVE))
+    nothing = {"step": None, "bytes_done": 0, "bytes_total": None, "rate": None, "retries": 0}
     taken = session.execute(
         sa.update(runs)
         .where(runs.task_id == task_id, live)
-        .where(sa.or_(runs.worker.is_(None), runs.expires < time.time()))
+        .where(sa.or_(runs.worker.is_(None), runs.expires < now))
         .values(
+            # MySQL assigns from left to right: the deaths before what they are counted by.
+            deaths=runs.deaths + sa.case((runs.worker.is_(None), 0), else_=1),
             worker=worker,
             attempt=runs.attempt + 1,
-            expires=time.time() + config.CONF.gantry.lease_seconds,
-        )
-        .values(step=None, bytes_done=0, bytes_total=None),
-        execution_options={"synchronize_session": False},
+            expires=now + config.CONF.gantry.lease_seconds,
+            **nothing,
+        ),
+        execution_options=_UNSEEN,
     )
     if taken.rowcount != 1:  # type: ignore[attr-defined]
         return None
@@ -72,12 +95,7 @@ def renew(lease: Lease, progress: Progress | None) -> bool:
     with db.transaction() as session:
         if progress is None:
             return _touch(session, lease, values)
-        values |= {
-            "step": progress.step,
-            "bytes_done": progress.done,
-            "bytes_total": progress.total,
-        }
-        if not _touch(session, lease, values):
+        if not _touch(session, lease, values | progress.columns):
             return False
         info = sa.update(models.TaskInfo).where(models.TaskInfo.task_id == lease.task_id)
         session.execute(info.values(message=str(progress)))
@@ -90,56 +108,58 @@ def hold(session: orm.Session, lease: Lease) -> None:
     """Make sure, before a write, that the lease is still held; nobody can take it before the commit.
 
     Raises:
-        Stopped: another worker has it.
+        Abandoned: another worker has it.
     """
     expires = time.time() + config.CONF.gantry.lease_seconds
     if not _touch(session, lease, {"expires": expires}):
-        raise errors.Stopped("Another worker has taken this task over")
+        raise errors.Abandoned("Another worker has taken this task over")
+
+
+def check(lease: Lease) -> None:
+    """Make sure that the lease is still held, before something is changed that is no record.
+
+    Raises:
+        Abandoned: another worker has it.
+    """
+    with db.transaction() as session:
+        hold(session, lease)
 
 
 def release(session: orm.Session, lease: Lease, progress: Progress | None = None) -> None:
-    """Give a lease back, and write down how far it had come.
+    """Give a lease back with the end of its task, and write down how far it had come.
 
     Raises:
-        Stopped: it was lost already.
+        Abandoned: it was lost already.
     """
     values: dict[str, object] = {"worker": None, "expires": time.time()}
-    if progress:
-        values |= {
-            "step": progress.step,
-            "bytes_done": progress.done,
-            "bytes_total": progress.total,
-        }
-    if not _touch(session, lease, values):
-        raise errors.Stopped("Another worker has taken this task over")
+    if not _touch(session, lease, values | (progress.columns if progress else {})):
+        raise errors.Abandoned("Another worker has taken this task over")
 
 
-def overdue() -> list[tuple[str, str]]:
-    """Ids and queues of tasks that nobody works on although somebody should, oldest first.
-
-    Those are the ones whose lease has expired, and the pending ones whose bell was rung so long ago that
-    the job must be lost. They are marked as rung: the next sweep leaves them alone for a while.
-    """
-    runs, tasks = models.TaskRun, models.Task
-    now, patience = time.time(), config.CONF.gantry.sweep_seconds
-    pending = sa.and_(tasks.status == "pending", runs.worker.is_(None))
-    query = (
-        sa.select(runs.task_id, runs.queue)
-        .join(tasks, tasks.id == runs.task_id)
-        .where(
-            sa.or_(
-                sa.and_(pending, runs.expires < now - patience),
-                sa.and_(tasks.status == "processing", runs.expires < now),
-            )
-        )
-        .order_by(runs.expires)
-        .limit(_SWEEP_AT_MOST)
-    )
+def hand_back(lease: Lease) -> str | None:
+    """Give a lease back although its task has not ended; the queue to ring in, None where it was lost."""
+    runs = models.TaskRun
     with db.transaction() as session:
-        found = [(row.task_id, row.queue) for row in session.execute(query)]
-        rung = sa.update(runs).where(runs.task_id.in_([one for one, _ in found]))
-        session.execute(rung.where(runs.worker.is_(None)).values(expires=now))
-        return found
+        if not _touch(session, lease, {"worker": None, "expires": time.time()}):
+            return None
+        return session.scalars(sa.select(runs.queue).where(runs.task_id == lease.task_id)).one()
+
+
+def declare_dead() -> int:
+    """Take the lease from every worker that was not heard of in time; how many there were.
+
+    The bell is to be rung for their tasks at once (`turns.lost_bells`).
+    """
+    runs, tasks, now = models.TaskRun, models.Task, time.time()
+    live = sa.exists().where(tasks.id == runs.task_id, tasks.status.in_(_LIVE))
+    dead = sa.update(runs).where(runs.worker.is_not(None), runs.expires < now, live)
+    with db.transaction() as session:
+        found = session.execute(
+            dead.values(deaths=runs.deaths + 1, worker=None, expires=ORPHANED),
+            execution_options=_UNSEEN,
+        )
+        count: int = found.rowcount  # type: ignore[attr-defined]
+        return count
 
 
 def _touch(session: orm.Session, lease: Lease, values: dict[str, object]) -> bool:
@@ -149,6 +169,6 @@ def _touch(session: orm.Session, lease: Lease, values: dict[str, object]) -> boo
         .where(runs.task_id == lease.task_id, runs.attempt == lease.attempt)
         .where(runs.worker == lease.worker)
         .values(values),
-        execution_options={"synchronize_session": False},
+        execution_options=_UNSEEN,
     )
     return bool(touched.rowcount == 1)  # type: ignore[attr-defined]

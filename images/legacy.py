@@ -41,7 +41,7 @@ def create(plan: imports.Plan) -> dict[str, str | None]:
 
     Raises:
         Invalid, Forbidden, LimitExceeded: no such image can be made for who asked.
-        Stopped: another worker has the task.
+        Abandoned: another worker has the task.
     """
     if plan.disk_format and plan.container_format:
         return {"disk_format": plan.disk_format, "container_format": plan.container_format}

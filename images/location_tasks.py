@@ -169,7 +169,7 @@ def place(plan: imports.Plan, size: int) -> None:
     A second time it changes nothing.
 
     Raises:
-        Stopped: another worker has the task.
+        Abandoned: another worker has the task.
         ImportFailed: the image is no longer waiting for the location.
         LimitExceeded: the owner would have too many bytes.
     """
@@ -273,7 +273,8 @@ def accept(plan: imports.Plan, size: int, digest: dict[str, str] | None) -> None
     Where a digest was to be made and there is none, the record has none, and the task says so.
 
     Raises:
-        Stopped: the image was deleted, or another worker has the task; nothing is changed.
+        Stopped: the image was deleted; nothing is changed.
+        Abandoned: another worker has the task; nothing is changed.
     """
     hashes: dict[str, str | None] = dict(digest or {})
     message = f"Added a location of {size >> 20} MiB"
@@ -295,23 +296,21 @@ def accept(plan: imports.Plan, size: int, digest: dict[str, str] | None) -> None
 def fail(plan: imports.Plan, cause: str) -> None:
     """End the task badly: image `queued` again and nothing known of it, lock gone, task `failure`.
 
-    An image that is active stays so, without a digest. Does nothing where another worker holds the task.
+    An image that is active stays so, without a digest.
+
+    Raises:
+        Abandoned: another worker has the task; nothing is changed.
     """
     nothing = {"checksum": None, "os_hash_algo": None, "os_hash_value": None}
-    try:
-        with db.transaction() as session:
-            leases.hold(session, plan.lease)
-            if statuses.move_image(
-                session, plan.image_id, "importing", "queued", lost_ok=True, **nothing
-            ):
-                _remember_store(session, plan)
-            else:
-                _forget_algorithm(session, plan)
-            _end(session, plan, "failure", cause)
-    except errors.Stopped:
-        LOG.warning(
-            "Task %s is in another worker's hands; its record is left alone", plan.lease.task_id
-        )
+    with db.transaction() as session:
+        leases.hold(session, plan.lease)
+        if statuses.move_image(
+            session, plan.image_id, "importing", "queued", lost_ok=True, **nothing
+        ):
+            _remember_store(session, plan)
+        else:
+            _forget_algorithm(session, plan)
+        _end(session, plan, "failure", cause)
 
 
 def _forget_algorithm(session: orm.Session, plan: imports.Plan) -> None:

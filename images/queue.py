@@ -66,3 +66,16 @@ def ring(task_id: str, queue_name: str) -> None:
             task_id,
             type(error).__name__,
         )
+
+
+def waiting(queue_name: str) -> int | None:
+    """Messages that lie in a queue; None where the broker does not answer."""
+    try:
+        with app.connection_for_write() as connection:
+            channel = connection.default_channel
+            try:
+                return int(channel.queue_declare(queue_name, passive=True).message_count)
+            except connection.channel_errors:
+                return 0
+    except Exception:  # noqa: BLE001
+        return None

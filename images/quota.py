@@ -126,7 +126,7 @@ def admit_image(session: orm.Session, allowed: Ceilings) -> None:
     Raises:
         LimitExceeded: so it is.
     """
-    _lock(session, allowed.owner)
+    lock(session, allowed.owner)
     used = usage.totals(session, allowed.owner, (usage.COUNT,), besides="")
     _check(allowed, {usage.COUNT: used[usage.COUNT] - 1}, {usage.COUNT: 1})
 
@@ -310,12 +310,12 @@ def _over(
 
 def _decide(session: orm.Session, allowed: Ceilings, image_id: str) -> dict[str, int]:
     """What the owner has, besides this image's reservation; nobody else decides before we are done."""
-    _lock(session, allowed.owner)
+    lock(session, allowed.owner)
     names = [n for n in allowed.most if n != usage.COUNT]
     return usage.totals(session, allowed.owner, names, besides=image_id)
 
 
-def _lock(session: orm.Session, owner: str) -> None:
+def lock(session: orm.Session, owner: str) -> None:
     """Wait for whoever decides about this owner; on SQLite every writing transaction has done so already."""
     dialect = session.get_bind().dialect.name
     if dialect == "sqlite":

@@ -23,11 +23,10 @@ from glance_store import location as store_location
 from glance_store import multi_backend
 from oslo_config import cfg
 
-from images import config, errors, models, remote, staging
+from images import config, errors, file_store, models, remote, staging
 
 #: glance_store's own names for what only the service itself may use.
 _RESERVED = {staging.RESERVED_STORE: "file", "os_glance_tasks_store": "file"}
-_COPY_PIECE = 64 << 20
 _READ_PIECE = 1 << 20
 #: What a location that somebody else names may never point at: files of this machine, and credentials of it.
 _REFUSED_SCHEMES = ("file", "filesystem", "swift+config")
@@ -58,8 +57,6 @@ _PROPERTIES: dict[str, dict[str, str]] = {
         )
     },
 }
-#: Linking is refused with these across file systems, and where a file system has no links.
-_NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -273,15 +270,18 @@ def add(
     store_id: str,
     image_id: str,
     file: pathlib.Path,
-    on_bytes: Callable[[int], None] | None = None,
+    on_bytes: Callable[[int], object] | None = None,
     *,
     link: bool = True,
+    ready: Callable[[], object] | None = None,
 ) -> tuple[str, dict[str, str]]:
     """Put a staged file into a store, fsynced; the URI and the metadata of its location.
 
     The staged file stays: it is linked into the first file store of its own file system (which is what makes
     a second try after a crash possible, where a rename would not be), and copied anywhere else, or (`link`)
-    everywhere. What an earlier try left under the image's name is replaced.
+    everywhere. What an earlier try left under the image's name is replaced. `on_bytes` is told the bytes
+    done, and `ready` called before anything appears under the image's name; what they raise ends it, and
+    nothing is left.
 
     Raises:
         StorageFull, Unavailable: the store cannot take it; nothing is left in the store.
@@ -289,76 +289,30 @@ def add(
     driver = _drivers()[store_id]
     with _translated(store_id):
         if "file" in driver.get_schemes():
-            return _add_file(driver, image_id, file, on_bytes, link=link)
-        with file.open("rb") as source:
+            return file_store.add(
+                driver, image_id, file_store.Told(file, on_bytes, ready), link=link
+            )
+        if ready:
+            ready()
+        with file_store.Told(file, on_bytes) as source:
             url, _, _, _, metadata = driver.add(
-                image_id, source, file.stat().st_size, config.CONF.hashing_algorithm
+                image_id, source, source.length, config.CONF.hashing_algorithm
             )
         return url, metadata
 
 
-def _add_file(
-    driver: Any,
-    image_id: str,
-    file: pathlib.Path,
-    on_bytes: Callable[[int], None] | None,
-    *,
-    link: bool,
-) -> tuple[str, dict[str, str]]:
-    size = file.stat().st_size
-    target = pathlib.Path(driver._find_best_datadir(size)) / image_id
-    part = target.with_name(f".{image_id}.part")
-    try:
-        part.unlink(missing_ok=True)
-        # What another store has linked already is copied: damage to one store's bytes is not to be both's.
-        if not (link and file.stat().st_nlink == 1 and _link(file, part)):
-            _copy(file, part, on_bytes)
-        mode = driver.store_conf.filesystem_store_file_perm
-        if mode > 0:
-            part.chmod(int(str(mode), 8))
-        _sync(part)
-        part.rename(target)
-        part.unlink(missing_ok=True)  # renaming a file onto another name of itself does nothing
-        _sync(target.parent)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    metadata = dict(driver._get_metadata(str(target)))
-    if driver.backend_group:
-        metadata["store"] = driver.backend_group
-    return f"file://{target}", metadata
+def discard(store_id: str, image_id: str) -> None:
+    """Remove what a worker that died may have put into a store under an image's name, and told nobody of.
 
+    Only file stores are looked at.
 
-def _link(file: pathlib.Path, target: pathlib.Path) -> bool:
-    try:
-        os.link(file, target)
-    except OSError as error:
-        if error.errno not in _NO_LINK:
-            raise
-        return False
-    return True
-
-
-def _copy(file: pathlib.Path, target: pathlib.Path, on_bytes: Callable[[int], None] | None) -> None:
-    done, size = 0, file.stat().st_size
-    with file.open("rb") as source, target.open("wb") as sink:
-        while done < size:
-            moved = os.copy_file_range(
-                source.fileno(), sink.fileno(), min(_COPY_PIECE, size - done)
-            )
-            if not moved:
-                raise errors.Unavailable("The file was cut while it was copied")
-            done += moved
-            if on_bytes:
-                on_bytes(done)
-
-
-def _sync(path: pathlib.Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    Raises:
+        Unavailable: the store's directory cannot be changed.
+    """
+    driver = _drivers()[store_id]
+    if "file" in driver.get_schemes():
+        with _translated(store_id):
+            file_store.discard(driver, image_id)
 
 
 def delete(url: str, metadata: dict[str, str] | None) -> None:

@@ -28,6 +28,11 @@ _NULLABLE = ("updated_at", "expires_at", "image_id", "request_id", "user_id")
 _FILTERS = ("id", "type", "status", "owner", "image_id", "request_id", "user_id")
 _ID_LENGTH = 36
 
+#: Bells of one project in one queue that may be unanswered at a time (`images.turns` says why).
+AHEAD = 2
+#: What a run's `expires` is while its task waits for its project's turn.
+WAITS = 0.0
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Query:
@@ -52,8 +57,9 @@ def add(
     queue: str,
     image_id: str | None = None,
 ) -> models.Task:
-    """Write down a task that a worker will take from `queue`; the caller rings after the commit.
+    """Write down a task that a worker will take from `queue`.
 
+    After the commit the caller rings (`queue.ring`), unless the task's `run.expires` says that it `WAITS`.
     `kind` is the task's type, `document` its input as it is shown.
     """
     task = models.Task(
@@ -69,9 +75,19 @@ def add(
         deleted=False,
     )
     task.info = models.TaskInfo(input=document)
-    task.run = models.TaskRun(queue=queue, roles=list(asker.roles), expires=time.time(), attempt=0)
+    expires = time.time() if rung(session, task.owner, queue) < AHEAD else WAITS
+    task.run = models.TaskRun(queue=queue, roles=list(asker.roles), expires=expires, attempt=0)
     session.add(task)
     return task
+
+
+def rung(session: orm.Session, owner: str, queue: str) -> int:
+    """How many bells of a project no worker has answered yet, in a queue; `AHEAD` means that many or more."""
+    runs = models.TaskRun
+    bells = sa.select(runs.task_id).join(_T, _T.id == runs.task_id).where(_T.owner == owner)
+    bells = bells.where(_T.status.in_(("pending", "processing")), runs.queue == queue)
+    bells = bells.where(runs.worker.is_(None), runs.expires != WAITS).limit(AHEAD)
+    return session.scalars(sa.select(sa.func.count()).select_from(bells.subquery())).one()
 
 
 def is_live(session: orm.Session, task_id: str) -> bool:

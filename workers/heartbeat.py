@@ -1,19 +1,29 @@
 """The pulse of a running import: renews its lease, writes its progress, notices that it must stop."""
 
+import dataclasses
 import logging
 import threading
 import time
 import types
+from collections.abc import Callable
 from typing import Self
 
 import sqlalchemy.exc
 
 from images import config, errors, imports, leases
+from workers import drain
 
 LOG = logging.getLogger(__name__)
 
 #: Seconds between two looks at whether a pause should go on.
 _TICK = 0.25
+#: The option that limits the time of a step, by the beginning of the step's name.
+_LIMITS = {
+    "fetch": "fetch_timeout",
+    "store": "store_timeout",
+    "copy": "store_timeout",
+    "convert": "conversion_timeout",
+}
 
 
 class Heartbeat:
@@ -26,9 +36,15 @@ class Heartbeat:
     def __init__(self, plan: imports.Plan) -> None:
         self.plan = plan
         self._latest: leases.Progress | None = None
+        #: When the step that is running was first heard of.
+        self._since = 0.0
+        #: Bytes and time at the last beat, from which the rate is made.
+        self._mark = ("", 0, 0.0)
+        #: What `report` raises from now on.
+        self._stop: Callable[[], BaseException] | None = None
+        #: When the lease was renewed: one that must have expired is asked for before a piece is written.
+        self._renewed = time.monotonic()
         self._over = threading.Event()
-        self._lost = threading.Event()
-        self._cancelled = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
@@ -44,42 +60,69 @@ class Heartbeat:
         self._over.set()
         self._thread.join()
 
-    @property
-    def lost(self) -> bool:
-        """Whether another worker has taken the task over."""
-        return self._lost.is_set()
-
     def report(self, step: str, done: int, total: int | None) -> None:
         """Leave word of a step's progress.
 
         Raises:
-            Stopped: the image was deleted, or another worker has taken the task over.
+            Stopped: the image was deleted.
+            ImportFailed: the step has taken longer than it may.
+            Abandoned: another worker has taken the task over, or this one is to end.
         """
-        if self._lost.is_set():
-            raise errors.Stopped("Another worker has taken this task over")
-        if self._cancelled.is_set():
-            raise errors.Stopped("The image was deleted while it was imported")
-        self._latest = leases.Progress(step, done, total)
+        if self._stop:
+            raise self._stop()
+        if time.monotonic() - self._renewed > config.CONF.gantry.lease_seconds:
+            leases.check(self.plan.lease)  # we were paused, or cut off
+            self._renewed = time.monotonic()
+        latest = self._latest
+        if latest is None or latest.step != step:
+            self._since = time.monotonic()
+            latest = leases.Progress(step, done, total)
+        self._latest = dataclasses.replace(latest, done=done, total=total)
+        limit = config.CONF.gantry[_LIMITS.get(step.partition(":")[0], "step_timeout")]
+        if time.monotonic() - self._since > limit:
+            raise errors.ImportFailed(f"The step {step} took longer than {limit} seconds")
 
     def fault(self, cause: str) -> None:
-        """Leave word of a fault that is tried again."""
-        LOG.warning("Task %s: %s; trying again", self.plan.lease.task_id, cause)
+        """Leave word of a fault after which the step tries again."""
+        LOG.warning("Task %s tries again: %s", self.plan.lease.task_id, cause)
+        if self._latest:
+            retries = self._latest.retries + 1
+            self._latest = dataclasses.replace(self._latest, retries=retries, fault=cause)
 
     def pause(self, seconds: float) -> None:
         """Wait; raises what `report` raises."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             time.sleep(min(left, _TICK))
-            if self._latest:
-                self.report(self._latest.step, self._latest.done, self._latest.total)
+            if latest := self._latest:
+                self.report(latest.step, latest.done, latest.total)
 
     def _beat(self) -> None:
         while not self._over.wait(config.CONF.gantry.heartbeat_seconds):
             try:
-                if not leases.renew(self.plan.lease, self._latest):
-                    self._lost.set()
-                    return
-                if not imports.is_wanted(self.plan):
-                    self._cancelled.set()
-            except (errors.Unavailable, sqlalchemy.exc.SQLAlchemyError) as error:
+                self._stop = self._reason_to_stop() or self._stop
+            except (errors.Unavailable, errors.Abandoned, sqlalchemy.exc.SQLAlchemyError) as error:
                 LOG.warning("Task %s: a heartbeat was missed: %s", self.plan.lease.task_id, error)
+
+    def _reason_to_stop(self) -> Callable[[], BaseException] | None:
+        """Write down how far the import is; what it must end with, if it must."""
+        if not leases.renew(self.plan.lease, self._measured()):
+            return lambda: errors.Abandoned("Another worker has taken this task over")
+        self._renewed = time.monotonic()
+        if not imports.is_wanted(self.plan):
+            return lambda: errors.Stopped("The image was deleted while it was imported")
+        if drain.is_over():
+            return lambda: errors.Abandoned("This worker is asked to end")
+        return None
+
+    def _measured(self) -> leases.Progress | None:
+        """The latest word, with the rate since the last beat."""
+        latest, now = self._latest, time.monotonic()
+        if latest is None:
+            return None
+        step, done, then = self._mark
+        self._mark = (latest.step, latest.done, now)
+        if step != latest.step or now <= then:
+            return latest
+        rate = max(0, int((latest.done - done) / (now - then)))
+        return dataclasses.replace(latest, rate=rate)

@@ -1,70 +1,88 @@
-"""The jobs: what a worker does when the bell rings."""
+"""The jobs: what a worker does when the bell rings.
+
+What ends a job is what Flower shows. `Abandoned` never leaves a job: Celery would end the process with it.
+"""
 
 import logging
 import os
 import socket
-from collections.abc import Callable
+from typing import Any
 
-from taskflow import engines
-from taskflow import exceptions as flow_errors
-from taskflow.patterns import linear_flow
-
-from flows import add_location, copy_image, import_image, import_task
-from images import errors, imports, leases, location_tasks, queue, upkeep
-from workers import heartbeat
+from images import config, errors, imports, leases, queue, turns, upkeep
+from workers import engine, heartbeat
 
 LOG = logging.getLogger(__name__)
 
-#: The flow of each kind of work: of a task's type, and of copies.
-FLOWS: dict[str, Callable[[imports.Plan], linear_flow.Flow]] = {
-    "api_image_import": import_image.build,
-    imports.COPY: copy_image.build,
-    "import": import_task.build,
-    location_tasks.KIND: add_location.build,
-}
 
-
-@queue.app.task(name=queue.RUN_IMPORT, throws=(errors.GantryError,))
-def run_import(task_id: str) -> str:
-    """Run a task's flow if it waits for somebody; how that ended, which is what Flower shows.
+@queue.app.task(bind=True, name=queue.RUN_IMPORT, throws=(errors.GantryError,))
+def run_import(self: Any, task_id: str) -> str:
+    """Run a task's flow if it waits for somebody; how that ended.
 
     A job that arrives twice does nothing the second time.
 
     Raises:
         ImportFailed: the import failed; its record says so already.
     """
-    plan = imports.begin(task_id, f"{socket.gethostname()}:{os.getpid()}")
-    if plan is None:
-        return "nothing to do"
-    LOG.info("Import %s of image %s, attempt %s", task_id, plan.image_id, plan.lease.attempt)
-    with heartbeat.Heartbeat(plan) as watch:
-        engine = engines.load(FLOWS[plan.kind](plan), engine="serial")
-        engine.storage.inject({"watch": watch}, transient=True)
-        try:
-            engine.run()
-        except errors.GantryError as error:
-            raise errors.ImportFailed(str(error)) from None
-        except flow_errors.WrappedFailure as several:
-            raise errors.ImportFailed(next(iter(several)).exception_str) from None
+    node = self.request.hostname or socket.gethostname()
+    try:
+        plan = imports.begin(task_id, f"{node}:{os.getpid()}")
+        if plan is None:
+            return "nothing to do"
+        ring(plan.owner)
+        return _run(plan)
+    except errors.Abandoned as reason:
+        # The database is away: the sweep rings again.
+        LOG.warning("Task %s waits for the sweep: %s", task_id, reason)
+        return "left to the sweep"
+
+
+def _run(plan: imports.Plan) -> str:
+    LOG.info("Task %s, image %s, attempt %s", plan.lease.task_id, plan.image_id, plan.lease.attempt)
+    try:
+        with heartbeat.Heartbeat(plan) as watch:
+            engine.run(plan, watch)
+    except errors.Abandoned as reason:
+        LOG.warning("Task %s is left to another worker: %s", plan.lease.task_id, reason)
+        if queue_name := leases.hand_back(plan.lease):
+            queue.ring(plan.lease.task_id, queue_name)
+        return "left to another worker"
+    finally:
+        if config.CONF.gantry.imports_per_project:
+            ring(plan.owner)
     return "active"
 
 
-@queue.app.task(name=queue.SWEEP, throws=(errors.GantryError,))
-def sweep() -> int:
-    """Ring again for tasks whose job was lost or whose worker died; how many there were."""
-    waiting = leases.overdue()
-    for task_id, queue_name in waiting:
+def ring(owner: str | None = None) -> int:
+    """Ring for the tasks whose turn has come, of one owner or of all; how many there were."""
+    bells = turns.next_up(owner)
+    for task_id, queue_name in bells:
         queue.ring(task_id, queue_name)
-    return len(waiting)
+    return len(bells)
+
+
+@queue.app.task(name=queue.SWEEP, throws=(errors.GantryError,))
+def sweep() -> dict[str, int]:
+    """Ring for tasks whose job was lost, whose worker died, or whose turn nobody has called; how many."""
+    try:
+        dead = leases.declare_dead()
+        lost = turns.lost_bells(queue.waiting)
+        for task_id, queue_name in lost:
+            queue.ring(task_id, queue_name)
+        return {"workers lost": dead, "bells rung again": len(lost), "turns called": ring()}
+    except errors.Abandoned as reason:
+        raise errors.Unavailable(str(reason)) from None
 
 
 @queue.app.task(name=queue.TIDY_UP, throws=(errors.GantryError,))
 def tidy_up() -> dict[str, int]:
     """Put right what dead processes have left over; how much of what there was."""
-    return {
-        "uploads given back": upkeep.give_back_uploads(),
-        "staged files removed": upkeep.empty_staging(),
-        "deletions finished": upkeep.finish_deletions(),
-        "images scrubbed": upkeep.scrub(),
-        "reservations freed": upkeep.free_reservations(),
-    }
+    try:
+        return {
+            "uploads given back": upkeep.give_back_uploads(),
+            "staged files removed": upkeep.empty_staging(),
+            "deletions finished": upkeep.finish_deletions(),
+            "images scrubbed": upkeep.scrub(),
+            "reservations freed": upkeep.free_reservations(),
+        }
+    except errors.Abandoned as reason:
+        raise errors.Unavailable(str(reason)) from None

@@ -7,25 +7,23 @@ from taskflow.types import failure
 
 from flows import watch as watching
 from flows.steps import claim
-from images import config, errors, location_tasks
+from images import errors, location_tasks
 
 
 class Admit(task.Task):
     """The first step, so the last to be reverted: the record is again as it was."""
 
     def execute(self, watch: watching.Watch) -> None:
-        """Refuse a task that keeps killing its workers.
+        """Refuse a task that must not go on.
 
         Raises:
-            ImportFailed: it has had `[gantry] max_attempts`.
+            ImportFailed: the image was deleted, or the task keeps killing its workers.
         """
-        most = config.CONF.gantry.max_attempts
-        if watch.plan.lease.attempt > most:
-            raise errors.ImportFailed(f"The location was given up: its worker died {most} times")
+        if watch.plan.refusal:
+            raise errors.ImportFailed(watch.plan.refusal)
 
     def revert(
         self, watch: watching.Watch, flow_failures: dict[str, failure.Failure], **_: Any
     ) -> None:
         """End the task badly, with the cause in words."""
-        if not watch.lost:
-            location_tasks.fail(watch.plan, claim.cause(flow_failures))
+        location_tasks.fail(watch.plan, claim.cause(flow_failures))

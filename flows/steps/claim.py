@@ -7,7 +7,7 @@ from taskflow import task
 from taskflow.types import failure
 
 from flows import watch as watching
-from images import config, errors, imports, staging
+from images import errors, imports, staging
 
 LOG = logging.getLogger(__name__)
 
@@ -18,32 +18,30 @@ class Claim(task.Task):
     default_provides = "formats"
 
     def execute(self, watch: watching.Watch) -> dict[str, str | None]:
-        """Say what the record declares the bytes to be; refuse a task that keeps killing its workers.
+        """Say what the record declares the bytes to be.
 
         Raises:
-            ImportFailed: it has had `[gantry] max_attempts`.
+            ImportFailed: the image was deleted, or the task keeps killing its workers.
         """
-        most = config.CONF.gantry.max_attempts
-        if watch.plan.lease.attempt > most:
-            raise errors.ImportFailed(f"The import was given up: its worker died {most} times")
         plan = watch.plan
+        if plan.refusal:
+            raise errors.ImportFailed(plan.refusal)
         return {"disk_format": plan.disk_format, "container_format": plan.container_format}
 
     def revert(
         self, watch: watching.Watch, flow_failures: dict[str, failure.Failure], **_: Any
     ) -> None:
         """End the import badly, with the cause in words."""
-        if watch.lost:
-            return
         staging.remove(watch.plan.image_id)
         imports.fail(watch.plan, cause(flow_failures))
 
 
 def cause(failures: dict[str, failure.Failure]) -> str:
     """What went wrong, as a person who asked for the import should read it."""
+    # A failure that another worker has left has no exception any more, only its text and its kinds.
     first = next(iter(failures.values()))
-    if isinstance(first.exception, errors.GantryError):
-        return str(first.exception)
+    if first.check(errors.GantryError):
+        return str(first.exception_str)
     LOG.error("An import broke on an unexpected error:\n%s", first.traceback_str)
-    kind = type(first.exception).__name__
+    kind = next(iter(first)).rpartition(".")[2]
     return f"Unexpected {kind} in the import; the worker's log has the details"

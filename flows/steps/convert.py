@@ -7,7 +7,7 @@ from taskflow import task
 
 from flows import qemu_img, room
 from flows import watch as watching
-from images import config, errors, formats, quota, staging
+from images import config, errors, formats, imports, quota, staging
 
 #: Disk formats by the names that qemu-img has for them.
 _QEMU_NAMES = {"raw": "raw", "qcow2": "qcow2", "vmdk": "vmdk", "vdi": "vdi", "vhdx": "vhdx"} | {
@@ -40,7 +40,8 @@ class Convert(task.Task):
         described = qemu_img.info(source, _QEMU_NAMES[declared])
         if quota.enabled and target == "raw":  # so much will come out, whatever went in
             room.claim(watch.plan, described.virtual_size)
-        output = staging.path(watch.plan.image_id, f".{target}")
+        output = _output(watch.plan)
+        _remove_outputs(watch.plan)
         qemu_img.convert(
             (source, _QEMU_NAMES[declared]),
             (output, _QEMU_NAMES[target]),
@@ -58,9 +59,20 @@ class Convert(task.Task):
 
     def revert(self, watch: watching.Watch, **_: Any) -> None:
         """Remove what was written."""
-        if not watch.lost:
-            target = config.CONF.image_conversion.output_format
-            staging.path(watch.plan.image_id, f".{target}").unlink(missing_ok=True)
+        _remove_outputs(watch.plan)
+
+
+def _output(plan: imports.Plan) -> pathlib.Path:
+    """Each attempt has a name of its own: the qemu-img of one that is only paused may go on writing."""
+    target = config.CONF.image_conversion.output_format
+    return staging.path(plan.image_id, f".{plan.lease.attempt}.{target}")
+
+
+def _remove_outputs(plan: imports.Plan) -> None:
+    """Those of all attempts."""
+    output = _output(plan)
+    for file in output.parent.glob(f"{plan.image_id}.*{output.suffix}*"):
+        file.unlink(missing_ok=True)
 
 
 def _check_source(source: pathlib.Path, declared: str) -> None:

@@ -6,7 +6,7 @@ from taskflow import task
 
 from flows import watch as watching
 from flows.steps import store
-from images import copies, errors, imports
+from images import copies, errors, imports, leases
 
 LOG = logging.getLogger(__name__)
 
@@ -35,17 +35,13 @@ class Copy(task.Task):
         original = imports.original_of(watch.plan)
         watch.report(self.name, 0, original.size)
         try:
-            place = self._copy(watch, original)
+            place = store.patiently(watch, lambda: self._copy(watch, original))
         except errors.Stopped:
             raise
         except errors.GantryError as error:
             store.miss(watch, self._store_id, error)
             return False
-        try:
-            imports.stored(watch.plan, self._store_id, place, {}, {})
-        except BaseException as error:
-            store.take_back(watch, place, error)
-            raise
+        store.write_down(watch, self._store_id, place, {}, {})
         return True
 
     def _copy(
@@ -61,6 +57,7 @@ class Copy(task.Task):
                     watch.plan.image_id,
                     (original.size, original.digest),
                     lambda done: watch.report(self.name, done, original.size),
+                    lambda: leases.check(watch.plan.lease),
                 )
             except errors.Stopped:
                 raise

@@ -36,5 +36,4 @@ class Fetch(task.Task):
 
     def revert(self, watch: watching.Watch, **_: Any) -> None:
         """Remove what was fetched."""
-        if not watch.lost:
-            staging.remove(watch.plan.image_id)
+        staging.remove(watch.plan.image_id)

@@ -1,15 +1,23 @@
 """Store: one store takes the bytes."""
 
+import functools
 import logging
 import pathlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+import tenacity
 from taskflow import task
 
 from flows import watch as watching
-from images import errors, imports, stores
+from images import config, errors, imports, leases, stores
 
 LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Seconds that a pause between two tries may grow to.
+_LONGEST = 60
 
 
 class Store(task.Task):
@@ -33,25 +41,79 @@ class Store(task.Task):
         plan, size = watch.plan, staged["size"]
         if plan.lease.attempt > 1 and imports.is_stored(plan, self._store_id, digest):
             return True
-        watch.report(self.name, 0, size)
+
+        def heard(done: int) -> None:
+            watch.report(self.name, done, size)
+
+        heard(0)
+        fence = functools.partial(leases.check, plan.lease)
+        file = pathlib.Path(staged["path"])
+        put = functools.partial(stores.add, self._store_id, plan.image_id, file, heard, ready=fence)
         try:
-            place = stores.add(
-                self._store_id,
-                plan.image_id,
-                pathlib.Path(staged["path"]),
-                lambda done: watch.report(self.name, done, size),
-            )
+            place = patiently(watch, put)
         except errors.Stopped:
             raise
         except errors.GantryError as error:
             miss(watch, self._store_id, error)
             return False
-        try:
-            imports.stored(plan, self._store_id, place, staged, digest)
-        except BaseException as error:
-            take_back(watch, place, error)
-            raise
+        write_down(watch, self._store_id, place, staged, digest)
         return True
+
+
+def patiently(watch: watching.Watch, work: Callable[[], T]) -> T:
+    """Do `work`, and again while a store is out of reach, up to `[gantry] tries` times in all.
+
+    The pauses begin with `[gantry] retry_pause` and double. Each fault is told to `watch`.
+
+    Raises:
+        Unavailable: every try has failed; the text is the last one's, and says how many there were.
+        GantryError, Abandoned: whatever else `work` or `watch` raise, at once.
+    """
+    conf = config.CONF.gantry
+
+    def told(state: tenacity.RetryCallState) -> None:
+        watch.fault(str(state.outcome.exception()) if state.outcome else "")
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_may_pass),
+        stop=tenacity.stop_after_attempt(conf.tries),
+        wait=tenacity.wait_exponential(multiplier=conf.retry_pause, max=_LONGEST),
+        sleep=watch.pause,
+        before_sleep=told,
+        reraise=True,
+    )
+    try:
+        return retrying(work)
+    except errors.Unavailable as error:
+        if not _may_pass(error):
+            raise
+        raise errors.Unavailable(f"{error} (tried {conf.tries} times)") from error
+
+
+def _may_pass(error: BaseException) -> bool:
+    """A store that is full stays so until somebody makes room; one that is away may come back."""
+    return isinstance(error, errors.Unavailable) and not isinstance(error, errors.StorageFull)
+
+
+def write_down(
+    watch: watching.Watch,
+    store_id: str,
+    place: tuple[str, dict[str, str]],
+    staged: dict[str, Any],
+    digest: dict[str, str],
+) -> None:
+    """Record what a store has taken (`imports.stored`); where that fails, the store has it no more.
+
+    It keeps the bytes where the worker must leave: who goes on stores under the same name, and the record may
+    point at them already, if it was the answer of the database that was lost.
+    """
+    try:
+        imports.stored(watch.plan, store_id, place, staged, digest)
+    except Exception:
+        url, metadata = place
+        if not imports.is_recorded(watch.plan.image_id, url):
+            stores.delete(url, metadata)
+        raise
 
 
 def miss(watch: watching.Watch, store_id: str, error: errors.GantryError) -> None:
@@ -60,16 +122,3 @@ def miss(watch: watching.Watch, store_id: str, error: errors.GantryError) -> Non
         raise error
     LOG.warning("Image %s could not be stored: %s", watch.plan.image_id, error)
     imports.missed(watch.plan, store_id)
-
-
-def take_back(
-    watch: watching.Watch, place: tuple[str, dict[str, str]], error: BaseException
-) -> None:
-    """Remove bytes that no record points at, because writing them down ended in `error`.
-
-    Where another worker has the task they are left alone: it stores under the same name.
-    """
-    url, metadata = place
-    lost = watch.lost or isinstance(error, errors.Stopped)
-    if not lost and not imports.is_recorded(watch.plan.image_id, url):
-        stores.delete(url, metadata)

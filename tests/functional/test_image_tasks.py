@@ -55,6 +55,7 @@ def test_nothing_but_reading(api: Api, method: str) -> None:
 def test_how_far_a_task_is(api: Api, execute: Execute) -> None:
     image_id = imported(api)
     run = {"step": "convert", "bytes_done": 5, "bytes_total": None, "attempt": 2}
+    run |= {"rate": 7, "retries": 1}
     execute(sa.update(models.TaskRun).values(run))
     assert tasks(api, image_id)[0]["progress"] == run
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from images import db, errors, imports, leases, location_tasks, models
+from images import db, errors, imports, leases, location_tasks, models, turns
 from tests import web
 from tests.functional.conftest import OWNER, STRANGER, Api, Caller
 from workers import jobs
@@ -220,9 +220,10 @@ def test_a_worker_that_died_is_replaced(
     assert api.show(image_id)["status"] == ("importing" if validation else "active")
     assert jobs.run_import(task_id) == "nothing to do"
     execute(sa.update(models.TaskRun).values(expires=0.0))
-    assert (task_id, location_tasks.QUEUE) in leases.overdue()
+    assert leases.declare_dead() == 1
+    assert turns.lost_bells(lambda _: 1) == [(task_id, location_tasks.QUEUE)]
     run(task_id)
-    with pytest.raises(errors.Stopped):
+    with pytest.raises(errors.Abandoned):
         location_tasks.accept(plan, len(DATA), None)
     image = api.show(image_id)
     assert (image["status"], columns(image)) == ("active", WHOLE)
@@ -232,7 +233,7 @@ def test_a_worker_that_died_is_replaced(
 
 def test_attempts_are_bounded(api: Api, server: str, execute: Execute) -> None:
     image_id, task_id = added(api, f"{server}/data", said(SHA512))
-    execute(sa.update(models.TaskRun).values(attempt=3))
+    execute(sa.update(models.TaskRun).values(deaths=3))
     run(task_id)
     assert "given up" in task_of(api, image_id)["message"]
     assert api.show(image_id)["status"] == "queued"

@@ -184,13 +184,14 @@ def test_a_worker_that_wakes_up_changes_nothing(api: Api, lapse: Callable[[], No
     jobs.run_import(task_of(api, image_id)["id"])
     before = api.show(image_id)
     place = ("file:///elsewhere", {"store": "cheap"})
-    with pytest.raises(errors.Stopped):
+    with pytest.raises(errors.Abandoned):
         imports.stored(plan, "cheap", place, {"size": 1, "virtual_size": 1}, {})
-    with pytest.raises(errors.Stopped):
+    with pytest.raises(errors.Abandoned):
         imports.missed(plan, "cheap")
-    with pytest.raises(errors.Stopped):
+    with pytest.raises(errors.Abandoned):
         imports.activate(plan, {"size": 1, "disk_format": "x", "container_format": "y"})
-    imports.fail(plan, "too late")
+    with pytest.raises(errors.Abandoned):
+        imports.fail(plan, "too late")
     assert api.show(image_id) == before
     assert task_of(api, image_id)["status"] == "success"
     check_done(api, image_id)

@@ -8,7 +8,7 @@ from taskflow.patterns import linear_flow
 from flows import copy_image, import_image, import_task
 from images import errors, imports, leases
 from tests.conftest import Configure
-from workers import jobs
+from workers import engine
 
 Build = Callable[[imports.Plan], linear_flow.Flow]
 
@@ -23,6 +23,8 @@ def plan(*stores: str) -> imports.Plan:
         fields={"name": "glance-direct"},
         stores=list(stores),
         must_succeed=True,
+        owner="project",
+        refusal="",
         disk_format="qcow2",
         container_format="bare",
     )
@@ -82,4 +84,4 @@ def test_plugins_are_the_operator_s(configure: Configure) -> None:
 
 def test_every_kind_of_work_has_a_flow() -> None:
     """A task of a type that nobody can run would wait for ever."""
-    assert jobs.FLOWS.keys() >= {"api_image_import", imports.COPY, "import"}
+    assert engine.FLOWS.keys() >= {"api_image_import", imports.COPY, "import"}

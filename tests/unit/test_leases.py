@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from images import db, errors, leases, models
+from images import db, errors, leases, models, turns
 from tests.conftest import Configure
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -55,11 +55,39 @@ def test_a_lapsed_lease_goes_to_the_next_one() -> None:
     second = take(task_id, "second")
     assert second == leases.Lease(task_id, 2, "second")
     assert not leases.renew(first, leases.Progress("fetch", 1, 2))
-    with pytest.raises(errors.Stopped), db.transaction() as session:
+    with pytest.raises(errors.Abandoned), db.transaction() as session:
         leases.release(session, first)
     with db.reading() as session:
         run = session.get_one(models.TaskRun, task_id)
         assert (run.worker, run.attempt, run.step) == ("second", 2, None)
+
+
+def test_who_dies_is_counted_and_who_hands_back_is_not() -> None:
+    task_id = new_task()
+    first = take(task_id, "first")
+    assert first
+    assert leases.hand_back(first) == "convert"
+    assert leases.hand_back(first) is None
+    assert take(task_id, "second")
+    lapse(task_id)
+    assert leases.declare_dead() == 1
+    assert leases.declare_dead() == 0
+    assert take(task_id, "third")
+    lapse(task_id)
+    assert take(task_id, "fourth") == leases.Lease(task_id, 4, "fourth")
+    with db.reading() as session:
+        assert session.get_one(models.TaskRun, task_id).deaths == 2
+
+
+def test_a_worker_that_was_declared_dead_cannot_write() -> None:
+    """Although nobody has taken its task yet."""
+    first = take(new_task(), "first")
+    assert first
+    lapse(first.task_id)
+    assert leases.declare_dead() == 1
+    assert not leases.renew(first, None)
+    with pytest.raises(errors.Abandoned):
+        leases.check(first)
 
 
 def test_progress_is_on_the_row_and_in_the_message() -> None:
@@ -74,6 +102,11 @@ def test_progress_is_on_the_row_and_in_the_message() -> None:
         assert message == "fetch: 3 of 12 MiB"
 
 
+def test_progress_in_words() -> None:
+    slow = leases.Progress("store:a", 1 << 20, None, rate=3 << 19, retries=1, fault="it was lost")
+    assert str(slow) == "store:a: 1 MiB, 1.5 MiB/s (try 2: it was lost)"
+
+
 def test_the_sweep_finds_lost_jobs_and_dead_workers(configure: Configure) -> None:
     """A pending task is rung for once in a while, not at each sweep; a live worker is left alone."""
     configure("sweep_seconds = 5")
@@ -83,6 +116,7 @@ def test_the_sweep_finds_lost_jobs_and_dead_workers(configure: Configure) -> Non
     for task_id in (dead, alive):
         assert take(task_id, "worker")
     lapse(dead)
-    assert {task_id for task_id, _ in leases.overdue()} == {lost, dead}
-    assert {task_id for task_id, _ in leases.overdue()} == {dead}
+    assert leases.declare_dead() == 1
+    assert {task_id for task_id, _ in turns.lost_bells(lambda _: 1)} == {lost, dead}
+    assert turns.lost_bells(lambda _: 1) == []
     assert fresh != alive

@@ -1,0 +1,131 @@
+"""A file store, written as glance_store names its files: linked or copied, fsynced, fenced.
+
+glance_store's own driver copies piece by piece in Python; here a staged file of the same file system is taken
+without being copied, and from elsewhere the kernel copies.
+"""
+
+import errno
+import io
+import os
+import pathlib
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from images import errors
+
+_COPY_PIECE = 64 << 20
+#: Linking is refused with these across file systems, and where a file system has no links.
+_NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
+
+
+class Told(io.FileIO):
+    """A staged file that tells how far it has been read, and when its copy is complete."""
+
+    def __init__(
+        self,
+        path: pathlib.Path,
+        on_bytes: Callable[[int], object] | None,
+        ready: Callable[[], object] | None = None,
+    ) -> None:
+        super().__init__(path)
+        self.path = path
+        #: Its bytes.
+        self.length = os.fstat(self.fileno()).st_size
+        self.on_bytes: Callable[[int], object] = on_bytes or (lambda _: None)
+        self.ready: Callable[[], object] = ready or (lambda: None)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As any file, for a driver that stores what it reads."""
+        piece = super().read(-1 if size is None else size) or b""
+        self.on_bytes(self.tell())
+        return piece
+
+
+def add(driver: Any, image_id: str, source: Told, *, link: bool) -> tuple[str, dict[str, str]]:
+    """What `stores.add` does, for a file store."""
+    with source:
+        target = pathlib.Path(driver._find_best_datadir(source.length)) / image_id
+        _remove_parts(target)
+        # A name of its own: a worker that was paused and has lost its task must not write to this one.
+        part = target.with_name(f".{image_id}.{secrets.token_hex(4)}.part")
+        try:
+            # What another store has linked already is copied: damage to one's bytes is not to be both's.
+            alone = os.fstat(source.fileno()).st_nlink == 1
+            if not (link and alone and _link(source.path, part)):
+                _copy(source, part)
+            mode = driver.store_conf.filesystem_store_file_perm
+            if mode > 0:
+                part.chmod(int(str(mode), 8))
+            _sync(part)
+            source.ready()
+            _place(part, target)
+            _sync(target.parent)
+        finally:
+            part.unlink(missing_ok=True)
+    metadata = dict(driver._get_metadata(str(target)))
+    if driver.backend_group:
+        metadata["store"] = driver.backend_group
+    return f"file://{target}", metadata
+
+
+def _remove_parts(target: pathlib.Path) -> None:
+    """What a worker that died was writing. One that is only paused then writes to a file without a name."""
+    for part in target.parent.glob(f".{target.name}.*part"):
+        part.unlink(missing_ok=True)
+
+
+def _place(part: pathlib.Path, target: pathlib.Path) -> None:
+    """Give a complete file its name.
+
+    By linking, which never replaces anything: of two workers that believe to have the task, the one that has
+    lost it fails to replace what the other one has stored.
+    """
+    target.unlink(missing_ok=True)
+    if not _link(part, target):
+        part.rename(target)
+
+
+def discard(driver: Any, image_id: str) -> None:
+    """Remove all that lies under an image's name, whole or partial."""
+    for directory in directories(driver):
+        _remove_parts(directory / image_id)
+        (directory / image_id).unlink(missing_ok=True)
+
+
+def directories(driver: Any) -> list[pathlib.Path]:
+    """Where a file store may have put files: `filesystem_store_datadir`, or several with priorities."""
+    several = (getattr(driver, "priority_data_map", None) or {}).values()
+    found = [name for names in several for name in names] or [driver.datadir]
+    return [pathlib.Path(name) for name in found]
+
+
+def _link(file: pathlib.Path, target: pathlib.Path) -> bool:
+    try:
+        os.link(file, target)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        return False
+    return True
+
+
+def _copy(source: Told, target: pathlib.Path) -> None:
+    done, size = 0, source.length
+    with target.open("xb") as sink:
+        while done < size:
+            moved = os.copy_file_range(
+                source.fileno(), sink.fileno(), min(_COPY_PIECE, size - done)
+            )
+            if not moved:
+                raise errors.Unavailable("The file was cut while it was copied")
+            done += moved
+            source.on_bytes(done)
+
+
+def _sync(path: pathlib.Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

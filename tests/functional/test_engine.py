@@ -1,0 +1,266 @@
+"""A flow that its worker leaves is gone on with by the next one: steps that have ended are not run again."""
+
+import dataclasses
+import os
+import pathlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from taskflow import task
+from taskflow.patterns import linear_flow
+
+from flows.steps import claim
+from images import db, errors, imports, leases, models, staging, stores
+from tests import web
+from tests.functional.conftest import Api, Caller
+from workers import engine, heartbeat, jobs
+
+DATA = os.urandom(1 << 20)
+OPTIONS = (
+    "[import_filtering_opts]\nallowed_ports = []\n[gantry]\nretry_pause = 0.01\ntries = 3\n"
+    "heartbeat_seconds = 0.1\n"
+)
+
+
+class Watch(heartbeat.Heartbeat):
+    """A worker's, that remembers what it was told, and leaves where the test wants it to."""
+
+    def __init__(self, plan: imports.Plan, leave_at: str = "") -> None:
+        super().__init__(plan)
+        self.leave_at = leave_at
+        self.steps: set[str] = set()
+        self.faults: list[str] = []
+        self.on_fault: Callable[[], object] = lambda: None
+
+    def report(self, step: str, done: int, total: int | None) -> None:
+        if self.leave_at and step.startswith(self.leave_at):
+            raise errors.Abandoned("The test wants it")
+        self.steps.add(step)
+        super().report(step, done, total)
+
+    def fault(self, cause: str) -> None:
+        self.faults.append(cause)
+        self.on_fault()
+
+
+@pytest.fixture
+def api(caller: Caller) -> Api:
+    return caller(options=OPTIONS)
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """Data that take more than a second to come."""
+    with web.serving({"/raw": web.whole(DATA, seconds=1.2)}) as base:
+        yield f"{base}/raw"
+
+
+def asked(api: Api, **method: str) -> tuple[str, str]:
+    """An image whose import was answered 202, and the task."""
+    image_id = api.create(disk_format="raw", container_format="bare")
+    if method["name"] == "glance-direct":
+        assert api.put(image_id, DATA, "stage").status_code == 204
+    assert api.ask("POST", f"/v2/images/{image_id}/import", {"method": method}).status_code == 202
+    task_id: str = api.ask("GET", f"/v2/images/{image_id}/tasks").get_json()["tasks"][0]["id"]
+    return image_id, task_id
+
+
+def attempt(task_id: str, worker: str, leave_at: str = "") -> Watch:
+    """What one worker does; if it leaves, it hands the task back."""
+    plan = imports.begin(task_id, worker)
+    assert plan is not None
+    with Watch(plan, leave_at) as watch:
+        try:
+            engine.run(plan, watch)
+        except errors.Abandoned:
+            leases.hand_back(plan.lease)
+    return watch
+
+
+def kept() -> list[str]:
+    """What is remembered of flows."""
+    with db.reading() as session:
+        return list(session.scalars(sa.select(models.FlowState.state)))
+
+
+def test_what_has_ended_is_not_run_again(api: Api, url: str) -> None:
+    """The worker leaves when it is about to store; the next one stores what the first has fetched."""
+    image_id, task_id = asked(api, name="web-download", uri=url)
+    first = attempt(task_id, "first", leave_at="store")
+    assert "fetch" in first.steps
+    assert len(kept()) == 1
+    assert api.show(image_id)["status"] == "importing"
+    second = attempt(task_id, "second")
+    assert second.steps == {"store:file"}
+    assert api.show(image_id)["status"] == "active"
+    assert api.ask("GET", f"/v2/images/{image_id}/file").data == DATA
+    assert kept() == []
+    assert list(staging.path().iterdir()) == []
+
+
+def test_what_is_short_is_not_remembered(api: Api) -> None:
+    """It costs less to do again than to write down."""
+    image_id, task_id = asked(api, name="glance-direct")
+    attempt(task_id, "first", leave_at="store")
+    assert kept() == []
+    assert "fetch" in attempt(task_id, "second").steps
+    assert api.show(image_id)["status"] == "active"
+
+
+def test_files_that_are_gone_are_fetched_again(api: Api, url: str) -> None:
+    """They lay on a host that is no more."""
+    image_id, task_id = asked(api, name="web-download", uri=url)
+    attempt(task_id, "first", leave_at="store")
+    staging.remove(image_id)
+    assert "fetch" in attempt(task_id, "second").steps
+    assert api.show(image_id)["status"] == "active"
+
+
+def test_a_lost_lease_undoes_nothing(api: Api) -> None:
+    """A step of the first worker fails after another one has taken the task: the staged data stay."""
+    image_id, task_id = asked(api, name="glance-direct")
+    plan = imports.begin(task_id, "first")
+    assert plan is not None
+    with db.transaction() as session:
+        session.get_one(models.TaskRun, task_id).expires = 1.5
+    other = imports.begin(task_id, "second")
+    assert other is not None
+    staging.path(image_id).with_name(f"{image_id}.facts").unlink()
+    staged = pathlib.Path(staging.path(image_id))
+    staged.write_bytes(b"QFI\xfb" + bytes(600))  # no raw image, so the first one's next step fails
+    with Watch(plan) as watch, pytest.raises(errors.Abandoned):
+        engine.run(plan, watch)
+    assert staged.exists()
+    assert api.show(image_id)["status"] == "importing"
+    with db.reading() as session:
+        assert session.get_one(models.Task, task_id).status == "processing"
+
+
+class First(task.Task):  # type: ignore[misc]
+    """Counts what happens to it; its undoing is interrupted once."""
+
+    def __init__(self) -> None:
+        super().__init__("first")
+
+    def execute(self) -> None:
+        NOTES.append("first done")
+
+    def revert(self, **_: Any) -> None:
+        NOTES.append("first undone")
+        if NOTES.count("first undone") == 1:
+            raise errors.Abandoned("The worker is killed here")
+
+
+class Second(task.Task):  # type: ignore[misc]
+    """Fails."""
+
+    def __init__(self) -> None:
+        super().__init__("second")
+
+    def execute(self) -> None:
+        NOTES.append("second failed")
+        raise errors.ImportFailed("It cannot be done")
+
+
+NOTES: list[str] = []
+
+
+def test_undoing_goes_on_too_and_keeps_its_cause(api: Api) -> None:
+    image_id, task_id = asked(api, name="glance-direct")
+    NOTES.clear()
+
+    def build(_: imports.Plan) -> linear_flow.Flow:
+        return linear_flow.Flow("test").add(claim.Claim("claim"), First(), Second())
+
+    engine.FLOWS["test"] = build
+    try:
+        for worker in ("first", "second"):
+            plan = imports.begin(task_id, worker)
+            assert plan is not None
+            plan = dataclasses.replace(plan, kind="test")
+            with Watch(plan) as watch, pytest.raises((errors.Abandoned, errors.ImportFailed)):
+                engine.run(plan, watch)
+            leases.hand_back(plan.lease)
+    finally:
+        del engine.FLOWS["test"]
+    assert NOTES == ["first done", "second failed", "first undone", "first undone"]
+    tasks = api.ask("GET", f"/v2/images/{image_id}/tasks").get_json()["tasks"]
+    assert (tasks[0]["status"], tasks[0]["message"]) == ("failure", "It cannot be done")
+    assert api.show(image_id)["status"] == "queued"
+    assert kept() == []
+
+
+def test_a_store_that_is_away_for_a_moment(api: Api, tmp_path: pathlib.Path) -> None:
+    image_id, task_id = asked(api, name="glance-direct")
+    images, elsewhere = tmp_path / "images", tmp_path / "elsewhere"
+    stores._drivers()
+    images.rename(elsewhere)
+    plan = imports.begin(task_id, "worker")
+    assert plan is not None
+    with Watch(plan) as watch:
+        watch.on_fault = lambda: elsewhere.rename(images)
+        engine.run(plan, watch)
+    assert watch.faults == ["The store file: No such file or directory"]
+    assert api.show(image_id)["status"] == "active"
+
+
+def test_a_store_that_stays_away(api: Api, tmp_path: pathlib.Path) -> None:
+    image_id, task_id = asked(api, name="glance-direct")
+    stores._drivers()
+    (tmp_path / "images").rename(tmp_path / "elsewhere")
+    with pytest.raises(errors.ImportFailed, match="tried 3 times"):
+        jobs.run_import(task_id)
+    assert api.show(image_id)["status"] == "queued"
+    assert list(staging.path().iterdir()) == []
+
+
+def test_a_store_that_is_away_can_be_cancelled(caller: Caller, tmp_path: pathlib.Path) -> None:
+    """Within three seconds, although the next try is a minute away."""
+    api = caller(options=OPTIONS.replace("retry_pause = 0.01", "retry_pause = 60"))
+    image_id, task_id = asked(api, name="glance-direct")
+    stores._drivers()
+    (tmp_path / "images").rename(tmp_path / "elsewhere")
+    plan = imports.begin(task_id, "worker")
+    assert plan is not None
+    with Watch(plan) as watch:
+        watch.on_fault = lambda: api.ask("DELETE", f"/v2/images/{image_id}")
+        begun = time.monotonic()
+        with pytest.raises(errors.ImportFailed, match="deleted"):
+            engine.run(plan, watch)
+    assert time.monotonic() - begun < 3
+
+
+def test_a_task_that_kills_its_workers_is_given_up(api: Api) -> None:
+    image_id, task_id = asked(api, name="glance-direct")
+    for number in range(3):
+        assert imports.begin(task_id, f"worker {number}") is not None
+        with db.transaction() as session:
+            session.get_one(models.TaskRun, task_id).expires = 1.5
+    with pytest.raises(errors.ImportFailed, match="its worker died 3 times"):
+        jobs.run_import(task_id)
+    tasks = api.ask("GET", f"/v2/images/{image_id}/tasks").get_json()["tasks"]
+    assert (tasks[0]["status"], tasks[0]["message"]) == (
+        "failure",
+        "It was given up: its worker died 3 times",
+    )
+    assert api.show(image_id)["status"] == "queued"
+    assert list(staging.path().iterdir()) == []
+
+
+def test_bytes_that_a_dead_worker_has_stored_and_told_nobody_of(
+    api: Api, tmp_path: pathlib.Path
+) -> None:
+    """The second attempt fails before it stores: they go all the same."""
+    image_id, task_id = asked(api, name="glance-direct")
+    assert imports.begin(task_id, "first") is not None
+    stores.add("file", image_id, staging.path(image_id))
+    (tmp_path / "images" / f".{image_id}.0123abcd.part").write_bytes(b"x")
+    staging.remove(image_id)
+    with db.transaction() as session:
+        session.get_one(models.TaskRun, task_id).expires = 1.5
+    with pytest.raises(errors.ImportFailed, match="stage them again"):
+        jobs.run_import(task_id)
+    assert list((tmp_path / "images").iterdir()) == []

@@ -1,0 +1,145 @@
+"""Running a task's flow: from its beginning, or on from where a worker left it that is no more.
+
+How far a flow has come stands in one row of our own. TaskFlow's tables would do, too, but a flow costs them a
+hundred statements and half a second of processor time, and nothing fences them: a worker that was paused and
+wakes up would write over what its successor has recorded (docs/imports.md has the figures). So TaskFlow's
+models, the details of a flow and of its steps, are written as JSON by whoever holds the lease.
+
+What is short need not be remembered, for a step that is run again ends as it did. A state is written when
+work of some length would be lost without it; and always when something has failed: then what is undone
+already, and why, must not be forgotten.
+"""
+
+import json
+import pathlib
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+from taskflow import engines, states
+from taskflow import exceptions as flow_errors
+from taskflow.patterns import linear_flow
+from taskflow.persistence import models as flow_models
+from taskflow.types import notifier
+
+from flows import add_location, copy_image, import_image, import_task
+from flows import watch as watching
+from images import db, errors, imports, leases, location_tasks, models
+
+#: States of a flow of which nothing has to be remembered.
+_ENDED = (states.SUCCESS, states.REVERTED)
+#: Seconds of work that are worth a statement.
+_WORTH = 0.5
+#: States of a step that are kept; one that is running, or being undone, is run or undone again.
+_TOLD = (states.SUCCESS, states.FAILURE, states.REVERT_FAILURE)
+
+#: The flow of each kind of work: of a task's type, and of copies.
+FLOWS: dict[str, Callable[[imports.Plan], linear_flow.Flow]] = {
+    "api_image_import": import_image.build,
+    imports.COPY: copy_image.build,
+    "import": import_task.build,
+    location_tasks.KIND: add_location.build,
+}
+
+
+def run(plan: imports.Plan, watch: watching.Watch) -> None:
+    """Run a task's flow to its end.
+
+    Raises:
+        ImportFailed: a step has failed, and what there was is undone; the record says so already.
+        Abandoned: it goes on elsewhere.
+    """
+    flow = FLOWS[plan.kind](plan)
+    detail = _begun(plan, flow) or flow_models.FlowDetail(flow.name, str(uuid.uuid4()))
+    keeper = _Keeper(plan.lease, detail)
+    engine = engines.load(flow, flow_detail=detail, engine="serial")
+    engine.storage.inject({"watch": watch}, transient=True)
+    engine.atom_notifier.register(notifier.Notifier.ANY, keeper.note)
+    try:
+        engine.run()
+    except errors.GantryError as error:
+        raise errors.ImportFailed(str(error)) from None
+    except flow_errors.WrappedFailure as several:
+        raise errors.ImportFailed(next(iter(several)).exception_str) from None
+    finally:
+        if keeper.has_kept and engine.storage.get_flow_state() in _ENDED:
+            _forget(plan.lease.task_id)
+
+
+def _begun(plan: imports.Plan, flow: linear_flow.Flow) -> flow_models.FlowDetail | None:
+    """What an earlier attempt has left, where it can be gone on with.
+
+    It cannot where the files are gone that its steps have made (they lie on a host that is no more), and
+    where even undoing it has failed. A task that must not go on begins anew, to be refused by its first step.
+    """
+    if plan.lease.attempt == 1 or plan.refusal:
+        return None
+    detail = _load(plan.lease.task_id, flow.name)
+    if detail is None or any(atom.revert_failure for atom in detail):
+        return None
+    if any(atom.failure for atom in detail):
+        return detail
+    made = [atom.results for atom in detail if isinstance(atom.results, dict)]
+    files = [pathlib.Path(one["path"]) for one in made if "path" in one]
+    return detail if all(file.exists() for file in files) else None
+
+
+def _load(task_id: str, name: str) -> flow_models.FlowDetail | None:
+    """None where nothing, or the state of another flow, is kept."""
+    with db.reading() as session:
+        kept = session.get(models.FlowState, task_id)
+    state = json.loads(kept.state) if kept else {}
+    if state.get("name") != name:
+        return None
+    detail = flow_models.FlowDetail(name, state["uuid"])
+    detail.state = states.RUNNING
+    for atom in state["atoms"]:
+        detail.add(flow_models.TaskDetail.from_dict(atom))
+    return detail
+
+
+class _Keeper:
+    """Writes a flow's state down while it runs: give `note` to the engine's `atom_notifier`."""
+
+    def __init__(self, lease: leases.Lease, detail: flow_models.FlowDetail) -> None:
+        self._lease, self._detail = lease, detail
+        self._written = time.monotonic()
+        #: Whether there is a row to be forgotten.
+        self.has_kept = lease.attempt > 1
+
+    def note(self, event_type: str, details: dict[str, Any]) -> None:
+        """A step has come into the state `event_type`; TaskFlow wants these two names.
+
+        Raises:
+            Abandoned: the step has failed, but another worker has the task: nothing may be undone.
+        """
+        has_failed = event_type == states.FAILURE
+        is_worth = time.monotonic() - self._written > _WORTH
+        if not has_failed and not (event_type == states.SUCCESS and is_worth):
+            return
+        atoms = [atom.to_dict() for atom in self._detail if atom.state in _TOLD]
+        state = {"name": self._detail.name, "uuid": self._detail.uuid, "atoms": atoms}
+        try:
+            _save(self._lease, json.dumps(state, default=str))
+        except errors.Abandoned:
+            if has_failed:
+                raise
+            return  # most likely this step has ended the task, and given the lease back
+        self.has_kept, self._written = True, time.monotonic()
+
+
+def _save(lease: leases.Lease, state: str) -> None:
+    rows = models.FlowState
+    kept = sa.update(rows).where(rows.task_id == lease.task_id).values(state=state)
+    with db.transaction() as session:
+        leases.hold(session, lease)
+        if not session.execute(kept).rowcount:  # type: ignore[attr-defined]
+            session.add(rows(task_id=lease.task_id, state=state))
+
+
+def _forget(task_id: str) -> None:
+    rows = models.FlowState
+    with db.transaction() as session:
+        session.execute(sa.delete(rows).where(rows.task_id == task_id))
