@@ -95,9 +95,8 @@ def discard(driver: Any, image_id: str) -> None:
 
 def directories(driver: Any) -> list[pathlib.Path]:
     """Where a file store may have put files: `filesystem_store_datadir`, or several with priorities."""
-    several = (getattr(driver, "priority_data_map", None) or {}).values()
-    found = [name for names in several for name in names] or [driver.datadir]
-    return [pathlib.Path(name) for name in found]
+    one, several = getattr(driver, "datadir", None), getattr(driver, "priority_data_map", {})
+    return [pathlib.Path(name) for some in ([one], *several.values()) for name in some if name]
 
 
 def _link(file: pathlib.Path, target: pathlib.Path) -> bool:

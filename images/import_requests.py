@@ -9,7 +9,19 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import exc, orm
 
-from images import context, errors, imports, methods, models, quota, statuses, stores, tasks
+from images import (
+    config,
+    context,
+    errors,
+    hosts,
+    imports,
+    methods,
+    models,
+    quota,
+    statuses,
+    stores,
+    tasks,
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,13 +97,13 @@ def start(
     if request.is_copy and not (chosen := _missing(session, image, request, chosen)):
         return None
     origin = request.method.origin(asker, request.fields)
+    queue = _queue(image, request)
     if allowed:
         quota.admit_import(session, allowed, image, stores=len(chosen))
     if not request.is_copy:
         statuses.move_image(session, image.id, image.status, "importing")
     backends = chosen if stores.multi() else [None]
     document = {"image_id": image.id, "import_req": request.body, "backend": backends}
-    queue = request.method.queue
     task = tasks.add(session, asker, "api_image_import", document, queue=queue, image_id=image.id)
     if origin is not None:
         session.add(models.TaskSecret(task_id=task.id, value=origin))
@@ -102,6 +114,15 @@ def start(
             marks[imports.FAILED] = _still_failed(image, chosen)
     mark(session, image, marks)
     return task
+
+
+def _queue(image: models.Image, request: Request) -> str:
+    """The queue of the job: that of the host with the staged bytes, where no other one sees them."""
+    queue = request.method.queue
+    if not config.CONF.gantry.staging_is_shared:
+        queue = hosts.queue_for(image, queue)
+    image.property_rows.pop(hosts.MARK, None)  # from now on the task says where they are
+    return queue
 
 
 def check_lock(session: orm.Session, image: models.Image) -> None:

@@ -17,6 +17,7 @@ from images import (
     context,
     db,
     errors,
+    hosts,
     leases,
     models,
     policy,
@@ -90,6 +91,8 @@ def begin(task_id: str, worker: str) -> Plan | None:
         task, image = session.execute(query).one()
         if task.status == "pending":
             statuses.move_task(session, task_id, "pending", "processing")
+        if task.run and task.run.queue == hosts.FETCH:
+            task.run.queue = hosts.bind(hosts.FETCH)
         if task.image_id is None:  # the image that a legacy task will make
             task.image_id = str(uuid.uuid4())
         return _plan(lease, task, image)

@@ -6,12 +6,25 @@ why it comes back as it was. What a crash has left in between, upkeep ends (`ima
 """
 
 import logging
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from images import catalog, config, context, db, errors, models, policy, staging, statuses, stores
+from images import (
+    cancelling,
+    catalog,
+    config,
+    context,
+    db,
+    errors,
+    models,
+    policy,
+    staging,
+    statuses,
+    stores,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -20,7 +33,9 @@ _UNSEEN = {"synchronize_session": False}
 
 
 def delete(ctx: context.Context, image_id: str) -> None:
-    """Delete an image whatever its status; a running import notices and stops (contract section 2.1.4).
+    """Delete an image whatever its status (contract section 2.1.4).
+
+    A running import notices and stops; a task that nobody has begun ends with the record.
 
     Raises:
         NotFound, Forbidden: the caller may not; or the image is protected.
@@ -28,26 +43,45 @@ def delete(ctx: context.Context, image_id: str) -> None:
     """
     with db.transaction() as session:
         # Locked: it may be turning active or being given back at this very moment.
-        image = catalog.get(session, ctx, image_id, parts=("locations",), lock=True)
+        image = catalog.get(session, ctx, image_id, parts=(), lock=True)
         policy.enforce(ctx, "delete_image", image)
         if image.protected:
             raise errors.Forbidden(f"Image {image_id} is protected and cannot be deleted.")
-        was, rows = image.status, list(image.location_rows)
+        was, (rows, waiting) = image.status, _belongings(session, image_id)
         stays = bool(rows) and was in ("active", "deactivated")
         to = "pending_delete" if stays else "deleted"
         statuses.move_image(session, image_id, was, to, deleted=True, deleted_at=db.now())
         if config.CONF.delayed_delete or not stays:
-            _delete_parts(session, image_id)
+            _delete_parts(session, image_id, waiting)
     if was in statuses.BUSY:
         staging.remove(image_id)
     if not stays:
         for row in rows:
             delete_data(row.id, row.value, row.meta_data)
-    elif not config.CONF.delayed_delete and not _remove_data(image_id, was, rows):
+    elif not config.CONF.delayed_delete and not _remove_data(image_id, was, rows, waiting):
         raise errors.Conflict(
             f"Image {image_id} could not be deleted because it is in use: its store says that something "
             "depends on its data"
         )
+
+
+def _belongings(session: orm.Session, image_id: str) -> tuple[list[models.ImageLocation], set[str]]:
+    """An image's locations, and its tasks that nobody has begun; in one statement, few have such a task."""
+    image, row, task = models.Image, models.ImageLocation, models.Task
+    query = (
+        sa.select(row, task.id.label("task_id"))
+        .select_from(image)
+        .outerjoin(
+            row,
+            sa.and_(row.image_id == image.id, row.deleted.is_(False), row.status == "active"),
+        )
+        .outerjoin(task, sa.and_(task.image_id == image.id, task.status == "pending"))
+        .where(image.id == image_id)
+        .order_by(row.id)
+    )
+    found: list[Any] = list(session.execute(query))  # either part of a row may be missing
+    rows = {place.id: place for place, _ in found if place}
+    return list(rows.values()), {task_id for _, task_id in found if task_id}
 
 
 def scrub(image_id: str) -> bool:
@@ -62,11 +96,13 @@ def scrub(image_id: str) -> bool:
     return _remove_data(image_id, "pending_delete", waiting)
 
 
-def _remove_data(image_id: str, was: str, rows: list[models.ImageLocation]) -> bool:
+def _remove_data(
+    image_id: str, was: str, rows: list[models.ImageLocation], waiting: Collection[str] = ()
+) -> bool:
     """Remove the bytes of an image that is `pending_delete`; False if a store has them in use.
 
     Then the image is again what it `was`, with the locations that it still has. Bytes that are merely out of
-    reach do not hold up the deletion: their rows wait for upkeep.
+    reach do not hold up the deletion: their rows wait for upkeep. Its tasks that were `waiting` end with it.
     """
     gone, used = [], False
     for row in rows:
@@ -85,13 +121,15 @@ def _remove_data(image_id: str, was: str, rows: list[models.ImageLocation]) -> b
             statuses.move_image(session, image_id, "pending_delete", was, lost_ok=True, **alive)
         elif not used:
             statuses.move_image(session, image_id, "pending_delete", "deleted", lost_ok=True)
-            _delete_parts(session, image_id)
+            _delete_parts(session, image_id, waiting)
         _delete_locations(session, models.ImageLocation.id.in_(gone))
     return not used
 
 
-def _delete_parts(session: orm.Session, image_id: str) -> None:
+def _delete_parts(session: orm.Session, image_id: str, tasks: Collection[str]) -> None:
     """What belongs to an image goes with it; the locations wait for their bytes to be removed."""
+    for task_id in tasks:
+        cancelling.end(session, task_id, "pending")
     gone = {"deleted": True, "deleted_at": db.now()}
     for table in (models.ImageProperty, models.ImageTag, models.ImageMember):
         doomed = sa.update(table).where(table.image_id == image_id, table.deleted.is_(False))

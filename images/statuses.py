@@ -42,7 +42,7 @@ IMAGE_MOVES = {
 
 TASK_MOVES = {
     ("pending", "processing"): "a worker took it",
-    ("pending", "failure"): "it could not even be begun",
+    ("pending", "failure"): "its image was deleted before it was begun",
     ("processing", "success"): "its flow ended well",
     ("processing", "failure"): "its flow was reverted",
 }
@@ -106,12 +106,19 @@ def end_task(
     to: str,
     message: str,
     result: dict[str, str] | None = None,
-) -> None:
-    """End a task that is being worked on; it stays in sight for `[task] task_time_to_live` hours."""
+    *,
+    was: str = "processing",
+) -> bool:
+    """End a task that is being worked on; it stays in sight for `[task] task_time_to_live` hours.
+
+    False where it is no longer what it `was`: then nothing is changed.
+    """
     ends = db.now() + datetime.timedelta(hours=config.CONF.task.task_time_to_live)
-    move_task(session, task_id, "processing", to, expires_at=ends)
+    if not move_task(session, task_id, was, to, expires_at=ends):
+        return False
     session.execute(
         sa.update(models.TaskInfo)
         .where(models.TaskInfo.task_id == task_id)
         .values(message=message, result=result)
     )
+    return True

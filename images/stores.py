@@ -436,3 +436,9 @@ def _translated(store_id: str | None = None) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise errors.StorageFull(f"{name} is full") from error
         raise errors.Unavailable(f"{name}: {os.strerror(error.errno or 0)}") from error
+
+
+def directories(store_id: str) -> list[pathlib.Path]:
+    """Where a file store keeps its files; none of a store of another type, or of one that takes no data."""
+    driver = _drivers()[store_id]
+    return file_store.directories(driver) if "file" in driver.get_schemes() else []

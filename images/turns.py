@@ -8,6 +8,7 @@ the next one of its project be rung for, behind those of the others: projects ta
 A row's `expires` without a worker says when its bell was rung; `tasks.WAITS` means that it was not.
 """
 
+import datetime
 import itertools
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from images import config, db, leases, models, quota, tasks
+from images import config, db, hosts, leases, models, quota, tasks
 
 #: Rows that one sweep looks at; the rest waits for the next one.
 _AT_ONCE = 1000
@@ -86,6 +87,22 @@ def _mark(session: orm.Session, task_id: str) -> bool:
     )
     marked = session.execute(rung.values(expires=time.time()), execution_options=_UNSEEN)
     return bool(marked.rowcount == 1)  # type: ignore[attr-defined]
+
+
+def leave_hosts() -> int:
+    """Let any host take the tasks whose own does not, if their bytes can be fetched again; how many.
+
+    That is after `[gantry] host_patience_seconds` without a sign of life of the task.
+    """
+    silent = db.now() - datetime.timedelta(seconds=config.CONF.gantry.host_patience_seconds)
+    theirs = sa.exists().where(_T.id == _R.task_id, _LIVE, _T.updated_at < silent)
+    left = sa.update(_R).where(_R.queue.like(f"{hosts.FETCH}@%"), _R.worker.is_(None), theirs)
+    with db.transaction() as session:
+        moved = session.execute(
+            left.values(queue=hosts.FETCH, expires=leases.ORPHANED), execution_options=_UNSEEN
+        )
+        count: int = moved.rowcount  # type: ignore[attr-defined]
+        return count
 
 
 def lost_bells(waiting: Callable[[str], int | None]) -> list[Bell]:

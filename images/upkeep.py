@@ -1,21 +1,44 @@
 """What is left over when a process died at a bad moment, and how it is put right.
 
 Each function may run twice at the same time: records are changed by compare-and-set, and a file or an
-object that is gone already is no error.
+object that is gone already is no error. Where each host has a staging of its own, each runs its own upkeep.
 """
 
 import datetime
+import logging
 import pathlib
+import re
 import time
+from collections.abc import Callable
 from concurrent import futures
 
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from images import config, db, imports, models, removal, staging, statuses, uploads
+from images import (
+    cancelling,
+    config,
+    db,
+    hosts,
+    leftovers,
+    models,
+    removal,
+    staging,
+    statuses,
+    tasks,
+    uploads,
+)
+
+LOG = logging.getLogger(__name__)
 
 #: Seconds for which a staged file is left alone whatever the records say: one may be about to say it.
 _YOUNG = 60
+#: Seconds after which an upload is dead even for the other hosts, which do not see its bytes.
+_NEVER = 24 * 3600
+#: What begins with an image's id is that image's; anything else in staging is not ours.
+_STAGED = re.compile(r"([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})(?:\..*)?")
+#: A download that an attempt has begun.
+_ATTEMPT = re.compile(r"[^.]+\.([0-9]+)\.part")
 #: Seconds after which nobody is removing bytes any more that were to be removed at once.
 _ABANDONED = 3600
 #: Rows that one run looks at; the rest waits for the next one.
@@ -24,11 +47,41 @@ _AT_ONCE = 100
 _UNSETTLED = (*statuses.BUSY, "pending_delete")
 
 
+def run() -> dict[str, int]:
+    """Do all of it; how much there was of what. A part that fails is logged, and holds up no other."""
+    parts: dict[str, Callable[[], int]] = {
+        "uploads given back": give_back_uploads,
+        "tasks ended": cancelling.end_abandoned,
+        "tasks expired": expire_tasks,
+        "staged files removed": empty_staging,
+        "deletions finished": finish_deletions,
+        "images scrubbed": scrub,
+        "stored files removed": leftovers.remove,
+        "reservations freed": free_reservations,
+        "rows removed": forget_tasks,
+    }
+    return {what: _tried(what, part) for what, part in parts.items()}
+
+
+def _tried(what: str, part: Callable[[], int]) -> int:
+    try:
+        return part()
+    except Exception:
+        LOG.exception("Upkeep (%s) failed; the next run tries again", what)
+        return 0
+
+
+def expire_tasks() -> int:
+    """Hide the tasks whose time is over; how many is not counted, so it is always 0."""
+    tasks.expire()
+    return 0
+
+
 def give_back_uploads() -> int:
     """Images whose upload died with its API process go back to `queued`; how many there were.
 
     An upload counts as dead when neither its record nor its staged bytes have moved for
-    `[gantry] upload_patience_seconds`.
+    `[gantry] upload_patience_seconds`; on a host that cannot see the bytes, for a day.
     """
     patience = config.CONF.gantry.upload_patience_seconds
     silent = db.now() - datetime.timedelta(seconds=patience)
@@ -36,37 +89,88 @@ def give_back_uploads() -> int:
     receiving = sa.or_(
         image.status == "saving", sa.and_(image.status == "uploading", image.size.is_(None))
     )
+    never = db.now() - datetime.timedelta(seconds=max(_NEVER, patience))
     query = sa.select(image.id, image.status).where(
         receiving, image.deleted.is_(False), image.updated_at < silent
     )
+    if not hosts.is_shared():
+        query = query.where(sa.or_(~_is_marked_elsewhere(), image.updated_at < never))
     with db.reading() as session:
         found = [(row.id, row.status) for row in session.execute(query)]
     dead = [(one, was) for one, was in found if _age(one) > patience]
     return sum([uploads.give_back(image_id, was) for image_id, was in dead])
 
 
+def _is_marked_elsewhere() -> sa.ColumnElement[bool]:
+    """Whether an image's bytes are in another host's staging, or arrive there."""
+    mark = models.ImageProperty
+    return sa.exists().where(
+        mark.image_id == models.Image.id,
+        mark.name == hosts.MARK,
+        mark.value != hosts.name(),
+        mark.deleted.is_(False),
+    )
+
+
 def empty_staging() -> int:
-    """Remove staged files that no upload and no import is waiting for; how many there were."""
+    """Remove staged files that no upload and no import is waiting for; how many images had some.
+
+    Of an import that goes on, what its dead workers were writing goes too.
+    """
     names: dict[str, list[pathlib.Path]] = {}
     for file in staging.path().iterdir():
-        names.setdefault(file.name.partition(".")[0], []).append(file)
-    image = models.Image
-    lock = sa.exists().where(
-        models.ImageProperty.image_id == image.id,
-        models.ImageProperty.name == imports.LOCK,  # of a copy, say: its image is active
-    )
-    query = sa.select(image.id).where(
-        image.id.in_(names),
-        image.deleted.is_(False),
-        sa.or_(image.status.in_(statuses.BUSY), lock),
-    )
+        if found := _STAGED.fullmatch(file.name):
+            names.setdefault(found[1], []).append(file)
     with db.reading() as session:
-        wanted = set(session.scalars(query))
-    orphans = [one for one in names if one not in wanted and _age(one) > _YOUNG]
-    for image_id in orphans:
-        for file in names[image_id]:
+        wanted, gone = _wanted(session, list(names)), _gone(session, list(names))
+    count = 0
+    for image_id, files in names.items():
+        if image_id in wanted:
+            doomed = [one for one in files if _is_outdated(one, wanted[image_id])]
+        elif image_id in gone or _age(image_id) > _YOUNG:
+            doomed = files
+        else:
+            continue
+        for file in doomed:
             file.unlink(missing_ok=True)
-    return len(orphans)
+        count += bool(doomed)
+    return count
+
+
+def _wanted(session: orm.Session, image_ids: list[str]) -> dict[str, int]:
+    """The images whose bytes somebody waits for on this host, and the attempt that is under way, or 0.
+
+    Where an image's bytes are another host's business, what this one has of it is a leftover.
+    """
+    image, task, run = models.Image, models.Task, models.TaskRun
+    is_live = task.status.in_(("pending", "processing"))
+    query = (
+        sa.select(image.id, run.queue, run.attempt)
+        .outerjoin(task, sa.and_(task.image_id == image.id, is_live))
+        .outerjoin(run, run.task_id == task.id)
+        .where(image.id.in_(image_ids), image.deleted.is_(False), leftovers.under_way())
+    )
+    if not hosts.is_shared():
+        query = query.where(~_is_marked_elsewhere())
+    return {
+        row.id: row.attempt or 0
+        for row in session.execute(query)
+        if not hosts.is_elsewhere(row.queue or "")
+    }
+
+
+def _gone(session: orm.Session, image_ids: list[str]) -> set[str]:
+    """Those of the images that were deleted."""
+    image = models.Image
+    return set(
+        session.scalars(sa.select(image.id).where(image.id.in_(image_ids), image.deleted.is_(True)))
+    )
+
+
+def _is_outdated(file: pathlib.Path, attempt: int) -> bool:
+    """Whether an earlier attempt was writing this, and the present one has not gone on with it."""
+    found = _ATTEMPT.fullmatch(file.name)
+    return found is not None and int(found[1]) < attempt and _silence(file) > _ABANDONED
 
 
 def finish_deletions() -> int:
@@ -121,30 +225,41 @@ def free_reservations() -> int:
 
     Whatever ends an upload or an import gives back by itself; this is for what nobody has thought of.
     """
-    image, mark = models.Image, models.ImageProperty
-    locked = sa.exists().where(
-        mark.image_id == image.id, mark.name == imports.LOCK, mark.deleted.is_(False)
+    image, row = models.Image, models.Reservation
+    busy = sa.exists().where(
+        image.id == row.image_id, image.deleted.is_(False), leftovers.under_way()
     )
-    alive = sa.exists().where(
-        image.id == models.Reservation.image_id,
-        image.deleted.is_(False),
-        sa.or_(image.status.in_(statuses.BUSY), locked),
-    )
+    # A legacy task may be about to make its image.
+    return _delete(sa.delete(row).where(~busy, ~leftovers.is_worked_on(row.image_id)))
+
+
+def forget_tasks() -> int:
+    """Remove what workers keep of tasks that have ended, or were purged; how many rows there were.
+
+    Whatever ends a task does so by itself, as above.
+    """
+    task, count = models.Task, 0
+    for row in (models.TaskSecret, models.FlowState):
+        live = sa.exists().where(task.id == row.task_id, task.status.in_(("pending", "processing")))
+        count += _delete(sa.delete(row).where(~live))
+    return count
+
+
+def _delete(statement: sa.Delete) -> int:
     with db.transaction() as session:
-        freed = session.execute(
-            sa.delete(models.Reservation).where(~alive),
-            execution_options={"synchronize_session": False},
-        )
-        count: int = freed.rowcount  # type: ignore[attr-defined]
+        done = session.execute(statement, execution_options={"synchronize_session": False})
+        count: int = done.rowcount  # type: ignore[attr-defined]
         return count
 
 
 def _age(image_id: str) -> float:
     """Seconds since the newest of an image's staged files was written to; endless where there is none."""
-    newest = 0.0
-    for file in staging.path().glob(f"{image_id}*"):
-        try:
-            newest = max(newest, file.stat().st_mtime)
-        except FileNotFoundError:  # renamed or removed just now
-            newest = time.time()
-    return time.time() - newest
+    return min(map(_silence, staging.path().glob(f"{image_id}*")), default=float("inf"))
+
+
+def _silence(file: pathlib.Path) -> float:
+    """Seconds since a file was written to; 0 for one that was renamed or removed just now."""
+    try:
+        return time.time() - file.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

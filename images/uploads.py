@@ -1,7 +1,8 @@
 """Bytes that come through the API: into staging (PUT /stage), or straight into a store (PUT /file).
 
 Two short transactions stand around the bytes, none stays open while they move. Whatever goes wrong, the
-image goes back to `queued` and nothing is left of what had arrived.
+image goes back to `queued` and nothing is left of what had arrived. Where each host has a staging of its own,
+the image says meanwhile which of them has its bytes (`images.hosts`).
 """
 
 from collections.abc import Callable
@@ -11,10 +12,13 @@ import sqlalchemy as sa
 
 from images import (
     catalog,
+    config,
     context,
     db,
     errors,
     formats,
+    hosts,
+    leftovers,
     models,
     policy,
     quota,
@@ -109,6 +113,8 @@ def _begin(
         if allowed:
             quota.admit_data(session, allowed, image_id, **needed)
         statuses.move_image(session, image_id, "queued", status)
+        if not config.CONF.gantry.staging_is_shared:
+            hosts.mark(session, image_id)
         return image
 
 
@@ -132,6 +138,8 @@ def _activate(image_id: str, columns: dict[str, Any], location: models.ImageLoca
             raise errors.Gone(f"Image {image_id} was deleted while it was uploaded")
         location.image_id = image_id
         session.add(location)
+        if not config.CONF.gantry.staging_is_shared:
+            hosts.unmark(session, image_id)
         if quota.enabled:
             quota.settle(session, image_id)
 
@@ -153,7 +161,7 @@ def _meter(
 
 
 def give_back(image_id: str, was: str) -> bool:
-    """Undo the begin of an upload that has failed or died: back to `queued`, staging empty.
+    """Undo the begin of an upload that has failed or died: back to `queued`, nothing in staging or a store.
 
     False where the image is no longer what it `was`: then nothing is changed, but for what has arrived for
     an image that was deleted meanwhile.
@@ -163,6 +171,10 @@ def give_back(image_id: str, was: str) -> bool:
         there = sa.select(models.Image.id).where(
             models.Image.id == image_id, models.Image.deleted.is_(False)
         )
+        if back and not config.CONF.gantry.staging_is_shared:
+            hosts.unmark(session, image_id)
         if back or session.scalars(there).first() is None:
             staging.remove(image_id)  # before the commit: after it, the next upload may have begun
+        if back and was == "saving":
+            leftovers.discard(image_id)
     return back

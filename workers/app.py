@@ -2,7 +2,7 @@
 
 from flows import import_image
 from images import db, queue, service
-from workers import jobs, schedule
+from workers import hosts, jobs, schedule
 
 conf = service.start()
 db.abandon_on_outage()
@@ -24,4 +24,4 @@ app.conf.update(
     beat_schedule=schedule.entries(),
 )
 
-__all__ = ["app", "jobs"]
+__all__ = ["app", "hosts", "jobs"]

@@ -36,14 +36,15 @@ class Heartbeat:
     def __init__(self, plan: imports.Plan) -> None:
         self.plan = plan
         self._latest: leases.Progress | None = None
-        #: When the step that is running was first heard of.
-        self._since = 0.0
+        #: When the step that is running must have ended.
+        self._ends = 0.0
         #: Bytes and time at the last beat, from which the rate is made.
         self._mark = ("", 0, 0.0)
         #: What `report` raises from now on.
         self._stop: Callable[[], BaseException] | None = None
         #: When the lease was renewed: one that must have expired is asked for before a piece is written.
         self._renewed = time.monotonic()
+        self._lease_seconds = config.CONF.gantry.lease_seconds
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -70,17 +71,19 @@ class Heartbeat:
         """
         if self._stop:
             raise self._stop()
-        if time.monotonic() - self._renewed > config.CONF.gantry.lease_seconds:
+        now, latest = time.monotonic(), self._latest
+        if now - self._renewed > self._lease_seconds:
             leases.check(self.plan.lease)  # we were paused, or cut off
-            self._renewed = time.monotonic()
-        latest = self._latest
+            self._renewed = now
         if latest is None or latest.step != step:
-            self._since = time.monotonic()
+            limit = config.CONF.gantry[_LIMITS.get(step.partition(":")[0], "step_timeout")]
+            self._ends = now + limit
             latest = leases.Progress(step, done, total)
-        self._latest = dataclasses.replace(latest, done=done, total=total)
-        limit = config.CONF.gantry[_LIMITS.get(step.partition(":")[0], "step_timeout")]
-        if time.monotonic() - self._since > limit:
-            raise errors.ImportFailed(f"The step {step} took longer than {limit} seconds")
+        self._latest = leases.Progress(
+            step, done, total, retries=latest.retries, fault=latest.fault
+        )
+        if now > self._ends:
+            raise errors.ImportFailed(f"The step {step} took longer than it may here")
 
     def fault(self, cause: str) -> None:
         """Leave word of a fault after which the step tries again."""

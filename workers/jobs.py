@@ -64,11 +64,16 @@ def ring(owner: str | None = None) -> int:
 def sweep() -> dict[str, int]:
     """Ring for tasks whose job was lost, whose worker died, or whose turn nobody has called; how many."""
     try:
-        dead = leases.declare_dead()
+        dead, moved = leases.declare_dead(), turns.leave_hosts()
         lost = turns.lost_bells(queue.waiting)
         for task_id, queue_name in lost:
             queue.ring(task_id, queue_name)
-        return {"workers lost": dead, "bells rung again": len(lost), "turns called": ring()}
+        return {
+            "workers lost": dead,
+            "hosts lost": moved,
+            "bells rung again": len(lost),
+            "turns called": ring(),
+        }
     except errors.Abandoned as reason:
         raise errors.Unavailable(str(reason)) from None
 
@@ -77,12 +82,6 @@ def sweep() -> dict[str, int]:
 def tidy_up() -> dict[str, int]:
     """Put right what dead processes have left over; how much of what there was."""
     try:
-        return {
-            "uploads given back": upkeep.give_back_uploads(),
-            "staged files removed": upkeep.empty_staging(),
-            "deletions finished": upkeep.finish_deletions(),
-            "images scrubbed": upkeep.scrub(),
-            "reservations freed": upkeep.free_reservations(),
-        }
+        return upkeep.run()
     except errors.Abandoned as reason:
         raise errors.Unavailable(str(reason)) from None

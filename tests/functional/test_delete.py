@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from glance_store import exceptions as store_errors
+from sqlalchemy import orm
 
 from images import config, db, models, stores, upkeep
 from tests.functional.conftest import OWNER, STRANGER, Api, Caller
@@ -187,6 +188,107 @@ def test_while_bytes_arrive(
     assert record(image_id) == ("deleted", True)
     with db.reading() as session:
         assert session.scalars(sa.select(models.Reservation)).all() == []
+
+
+# Tasks
+
+
+def importing(api: Api) -> tuple[str, str]:
+    """An image whose import nobody has begun, and its task, with all that is kept of it."""
+    image_id = api.create(**FORMATS)
+    assert api.put(image_id, DATA, "stage").status_code == 204
+    body = {"method": {"name": "glance-direct"}}
+    assert api.ask("POST", f"/v2/images/{image_id}/import", body).status_code == 202
+    task_id = api.show(image_id)["os_glance_import_task"]
+    with db.transaction() as session:
+        session.add(models.TaskSecret(task_id=task_id, value="sealed"))
+        session.add(models.FlowState(task_id=task_id, state="{}"))
+    return image_id, task_id
+
+
+def task(task_id: str) -> tuple[str, str | None, bool]:
+    """A task's status and message, and whether it will go out of sight."""
+    with db.reading() as session:
+        row = session.get_one(models.Task, task_id, options=[orm.joinedload(models.Task.info)])
+        return row.status, row.info.message, row.expires_at is not None
+
+
+def kept() -> int:
+    """Rows that workers keep of tasks."""
+    with db.reading() as session:
+        return sum(
+            session.scalars(sa.select(sa.func.count()).select_from(row)).one()
+            for row in (models.TaskSecret, models.FlowState)
+        )
+
+
+@pytest.mark.parametrize("options", ["", DELAYED])
+def test_a_task_that_nobody_has_begun_ends(caller: Caller, options: str) -> None:
+    """In the same moment, so that it does not wait for a worker that may never come."""
+    api = caller(options=options)
+    image_id, task_id = importing(api)
+    _, other = importing(api)
+    assert delete(api, image_id) == 204
+    assert task(task_id) == ("failure", "The image was deleted", True)
+    assert task(other) == ("pending", None, False)
+    assert kept() == 2
+
+
+def test_a_task_that_was_begun_is_its_worker_s_to_end(api: Api, execute: Execute) -> None:
+    image_id, task_id = importing(api)
+    execute(sa.update(models.Task).values(status="processing"))
+    assert delete(api, image_id) == 204
+    assert task(task_id) == ("processing", None, False)
+    assert kept() == 2
+
+
+@pytest.mark.parametrize("options", ["", DELAYED])
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_copy_that_nobody_has_begun(
+    caller: Caller, several_stores: str, options: str, refused: bool
+) -> None:
+    """It ends with the image, and not where the image stays because its store does not let go."""
+    api = caller(options=f"{options}\n{several_stores}".strip(), roles="admin")
+    image_id = filled(api)
+    body = {"method": {"name": "copy-image"}, "stores": ["cheap"]}
+    assert api.ask("POST", f"/v2/images/{image_id}/import", body).status_code == 202
+    task_id = api.show(image_id)["os_glance_import_task"]
+    stays = refused and not options
+    Store(stores._drivers()["fast"]).fault = in_use() if refused else None
+    assert delete(api, image_id) == (409 if stays else 204)
+    assert task(task_id)[0] == ("pending" if stays else "failure")
+
+
+def statements(work: Callable[[], object]) -> list[str]:
+    """What goes to the database."""
+    seen: list[str] = []
+
+    def hear(_: object, __: object, statement: str, *___: object) -> None:
+        if not statement.startswith("BEGIN"):
+            seen.append(statement)
+
+    sa.event.listen(db.engine(), "before_cursor_execute", hear)
+    try:
+        work()
+    finally:
+        sa.event.remove(db.engine(), "before_cursor_execute", hear)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("make", "most"),
+    [
+        (lambda api: api.create(**FORMATS), 8),
+        (lambda api: filled(api, some="property", tags=["a"]), 10),
+        (lambda api: importing(api)[0], 12),
+    ],
+    ids=["queued", "active", "importing"],
+)
+def test_what_it_costs(api: Api, make: Callable[[Api], str], most: int) -> None:
+    """An image without a pending task pays nothing for those that have one."""
+    image_id = make(api)
+    sent = statements(lambda: delete(api, image_id))
+    assert len(sent) <= most, "\n".join(sent)
 
 
 # Stores that do not let go

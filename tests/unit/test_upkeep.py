@@ -1,85 +1,20 @@
 """What dead processes leave over is put right: once, a second time, and by two hosts at the same time."""
 
 import datetime
+import logging
 import os
-import pathlib
 import time
-from collections.abc import Callable
+import uuid
 from concurrent import futures
 from typing import Any
 
 import pytest
 
-from images import db, imports, models, staging, stores, upkeep, uploads
+from images import cancelling, context, db, leftovers, models, removal, staging, upkeep, uploads
 from tests.conftest import Configure
+from tests.unit import remains
 
 pytestmark = pytest.mark.usefixtures("database")
-
-HOUR = datetime.timedelta(hours=1, seconds=5)
-DATA = b"x" * 3000
-
-
-def image(status: str, *, age: datetime.timedelta = HOUR, **columns: Any) -> str:
-    """An image that was touched so long ago."""
-    with db.transaction() as session:
-        row = models.Image(status=status, owner="p", updated_at=db.now() - age, **columns)
-        session.add(row)
-    return row.id
-
-
-def gone(status: str, *, age: datetime.timedelta = HOUR, **columns: Any) -> str:
-    """An image that was deleted so long ago."""
-    return image(status, deleted=True, deleted_at=db.now() - age, **columns)
-
-
-def status(image_id: str) -> str:
-    with db.reading() as session:
-        return session.get_one(models.Image, image_id).status
-
-
-def staged(image_id: str, *names: str, age: datetime.timedelta = HOUR) -> list[pathlib.Path]:
-    """Files in staging that were written to so long ago."""
-    then = time.time() - age.total_seconds()
-    files = [staging.path(image_id, name) for name in names or ("", ".part", ".facts")]
-    for file in files:
-        file.write_bytes(DATA)
-        os.utime(file, (then, then))
-    return files
-
-
-def stored(image_id: str, row_status: str, *, deleted: bool = False) -> pathlib.Path:
-    """Bytes in the store, and their location."""
-    source = staging.path("source")
-    source.write_bytes(DATA)
-    url, metadata = stores.add(stores.default_id(), image_id, source)
-    source.unlink()
-    with db.transaction() as session:
-        row = models.ImageLocation(image_id=image_id, value=url, meta_data=metadata)
-        row.status, row.deleted, row.updated_at = row_status, deleted, db.now() - HOUR
-        session.add(row)
-    return pathlib.Path(url.removeprefix("file://"))
-
-
-def locations(image_id: str) -> list[str]:
-    with db.reading() as session:
-        rows = session.query(models.ImageLocation).filter_by(image_id=image_id)
-        return [row.status for row in rows]
-
-
-def reserve(image_id: str) -> None:
-    with db.transaction() as session:
-        session.add(models.Reservation(image_id=image_id, store_bytes=5, stage_bytes=5))
-
-
-def reserved() -> set[str]:
-    with db.reading() as session:
-        return {row.image_id for row in session.query(models.Reservation)}
-
-
-def twice_at_once(work: Callable[[], int]) -> int:
-    """Run it twice at the same time; how much was done in all, where that is counted by what was changed."""
-    with futures.ThreadPoolExecutor(2) as pool:
-        return sum(one.result() for one in [pool.submit(work), pool.submit(work)])
 
 
 # Uploads
@@ -87,108 +22,160 @@ def twice_at_once(work: Callable[[], int]) -> int:
 
 @pytest.mark.parametrize("was", ["saving", "uploading"])
 def test_a_dead_upload_is_given_back(was: str) -> None:
-    image_id = image(was)
-    files = staged(image_id)
-    reserve(image_id)
+    image_id = remains.image(was)
+    files = remains.staged(image_id)
+    remains.reserve(image_id)
     assert upkeep.give_back_uploads() == 1
-    assert status(image_id) == "queued"
+    assert remains.status(image_id) == "queued"
     assert not any(file.exists() for file in files)
-    assert reserved() == set()
+    assert remains.reserved() == set()
     assert upkeep.give_back_uploads() == 0
 
 
 def test_two_hosts_give_an_upload_back_once() -> None:
-    image_id = image("saving")
-    staged(image_id)
-    assert twice_at_once(upkeep.give_back_uploads) == 1
-    assert status(image_id) == "queued"
+    image_id = remains.image("saving")
+    remains.staged(image_id)
+    assert remains.twice_at_once(upkeep.give_back_uploads) == 1
+    assert remains.status(image_id) == "queued"
 
 
 @pytest.mark.parametrize(
     ("was", "age", "size", "bytes_age"),
     [
-        ("saving", datetime.timedelta(), None, HOUR),
-        ("saving", HOUR, None, datetime.timedelta()),
-        ("uploading", HOUR, 5, HOUR),
-        ("importing", HOUR, None, HOUR),
-        ("queued", HOUR, None, HOUR),
-        ("active", HOUR, None, HOUR),
+        ("saving", datetime.timedelta(), None, remains.HOUR),
+        ("saving", remains.HOUR, None, datetime.timedelta()),
+        ("uploading", remains.HOUR, 5, remains.HOUR),
+        ("importing", remains.HOUR, None, remains.HOUR),
+        ("queued", remains.HOUR, None, remains.HOUR),
+        ("active", remains.HOUR, None, remains.HOUR),
     ],
 )
 def test_an_upload_that_lives_is_left_alone(
     was: str, age: datetime.timedelta, size: int | None, bytes_age: datetime.timedelta
 ) -> None:
     """Its record, or its bytes, have moved; or it is none (any more)."""
-    image_id = image(was, age=age, size=size)
-    files = staged(image_id, age=bytes_age)
+    image_id = remains.image(was, age=age, size=size)
+    files = remains.staged(image_id, age=bytes_age)
     assert upkeep.give_back_uploads() == 0
-    assert status(image_id) == was
+    assert remains.status(image_id) == was
     assert all(file.exists() for file in files)
 
 
 def test_what_has_moved_on_is_not_given_back() -> None:
     """The image was looked at, and its import began before it could be given back."""
-    image_id = image("importing", size=5)
-    files = staged(image_id)
+    image_id = remains.image("importing", size=5)
+    files = remains.staged(image_id)
     assert not uploads.give_back(image_id, "uploading")
-    assert status(image_id) == "importing"
+    assert remains.status(image_id) == "importing"
     assert all(file.exists() for file in files)
 
 
 def test_what_came_for_a_deleted_image_is_removed() -> None:
-    image_id = gone("deleted")
-    files = staged(image_id)
+    image_id = remains.gone("deleted")
+    files = remains.staged(image_id)
     assert not uploads.give_back(image_id, "saving")
-    assert status(image_id) == "deleted"
+    assert remains.status(image_id) == "deleted"
     assert not any(file.exists() for file in files)
+
+
+def test_a_dead_upload_leaves_nothing_in_the_store() -> None:
+    """The API process died between the store and the record."""
+    image_id, other = remains.image("saving"), remains.image("uploading")
+    file, part = remains.in_store(image_id), remains.in_store(f".{image_id}.3c.part")
+    stays = [remains.in_store(name) for name in (other, str(uuid.uuid4()))]
+    assert remains.twice_at_once(upkeep.give_back_uploads) == 2
+    assert not file.exists()
+    assert (
+        leftovers.remove(time.time() + 700) == 2
+    )  # what bears the name of a staged image is nobody's, too
+    assert [one.exists() for one in (part, *stays)] == [False, False, True]
 
 
 # Staging
 
 
 def test_staged_files_of_nobody() -> None:
-    ids = [gone("deleted"), image("queued"), image("active"), "0" * 32]
-    files = [file for one in ids for file in staged(one, "", ".facts", ".qcow2")]
-    assert twice_at_once(upkeep.empty_staging) >= len(ids)
+    ids = [
+        remains.gone("deleted"),
+        remains.image("queued"),
+        remains.image("active"),
+        str(uuid.uuid4()),
+    ]
+    remains.new_task(ids[2], "success")
+    files = [file for one in ids for file in remains.staged(one, "", ".facts", ".qcow2")]
+    assert remains.twice_at_once(upkeep.empty_staging) >= len(ids)
     assert not any(file.exists() for file in files)
     assert upkeep.empty_staging() == 0
 
 
 def test_staged_files_that_are_waited_for() -> None:
-    ids = [image("saving"), image("uploading"), image("importing")]
-    copied = image("active")
-    with db.transaction() as session:
-        lock = models.ImageProperty(image_id=copied, name=imports.LOCK, value="task")
-        session.add(lock)
-    files = [file for one in [*ids, copied] for file in staged(one)]
-    young = staged(gone("deleted"), age=datetime.timedelta())
+    ids = [remains.image("saving"), remains.image("uploading"), remains.image("importing")]
+    copied = remains.image("active")
+    remains.new_task(copied, "processing")
+    files = [file for one in [*ids, copied] for file in remains.staged(one)]
+    young = remains.staged(str(uuid.uuid4()), age=datetime.timedelta())
     assert upkeep.empty_staging() == 0
     assert all(file.exists() for file in [*files, *young])
+
+
+def test_staged_files_of_the_deleted_go_at_once() -> None:
+    """Nobody can wait for them, however young they are."""
+    files = remains.staged(remains.gone("deleted"), age=datetime.timedelta())
+    assert upkeep.empty_staging() == 1
+    assert not any(file.exists() for file in files)
+
+
+def test_what_is_no_image_s_stays_in_staging() -> None:
+    note, directory = staging.path("README.txt"), staging.path("lost+found")
+    note.write_bytes(remains.DATA)
+    os.utime(note, (0, 0))
+    directory.mkdir()
+    assert upkeep.empty_staging() == 0
+    assert note.exists()
+    assert directory.exists()
+
+
+def test_what_earlier_attempts_were_writing() -> None:
+    """What they had finished may be needed, and a download that was broken off may be gone on with."""
+    image_id = remains.image("importing")
+    remains.new_task(image_id, "processing", attempt=3)
+    old = remains.staged(image_id, ".1.part", ".2.part")
+    stays = remains.staged(
+        image_id, "", ".1", ".2.raw", ".2.facts", ".3.part", ".part", ".0f3a.part"
+    )
+    stays += remains.staged(image_id, ".12.part", age=datetime.timedelta())
+    young = remains.staged(
+        remains.image("importing"), ".1.part", age=datetime.timedelta(minutes=50)
+    )
+    assert remains.twice_at_once(upkeep.empty_staging) >= 1
+    assert not any(file.exists() for file in old)
+    assert all(file.exists() for file in [*stays, *young])
+    assert upkeep.empty_staging() == 0
 
 
 # Deletions
 
 
 def test_bytes_of_a_deleted_image() -> None:
-    image_id = gone("deleted")
-    file = stored(image_id, "pending_delete")
-    assert twice_at_once(upkeep.finish_deletions) >= 1
-    assert (file.exists(), locations(image_id)) == (False, ["deleted"])
+    image_id = remains.gone("deleted")
+    file = remains.stored(image_id, "pending_delete")
+    assert remains.twice_at_once(upkeep.finish_deletions) >= 1
+    assert (file.exists(), remains.locations(image_id)) == (False, ["deleted"])
     assert upkeep.finish_deletions() == 0
 
 
 def test_bytes_that_are_gone_already() -> None:
-    image_id = gone("deleted")
-    stored(image_id, "pending_delete").unlink()
+    image_id = remains.gone("deleted")
+    remains.stored(image_id, "pending_delete").unlink()
     assert upkeep.finish_deletions() == 1
-    assert locations(image_id) == ["deleted"]
+    assert remains.locations(image_id) == ["deleted"]
 
 
 def test_a_location_that_a_living_image_has_lost() -> None:
-    image_id = image("active")
-    file = stored(image_id, "pending_delete")
+    image_id = remains.image("active")
+    file = remains.stored(image_id, "pending_delete")
     assert upkeep.finish_deletions() == 1
-    assert (file.exists(), locations(image_id)) == (False, ["deleted"])
+    assert (file.exists(), remains.locations(image_id)) == (False, ["deleted"])
 
 
 @pytest.mark.parametrize(
@@ -201,11 +188,11 @@ def test_a_location_that_a_living_image_has_lost() -> None:
 )
 def test_bytes_that_are_used_or_written(was: str, rows: list[str]) -> None:
     """By another location of the image, or by an import that writes to the same place."""
-    image_id = image(was)
-    file = [stored(image_id, row) for row in rows][-1]
+    image_id = remains.image(was)
+    file = [remains.stored(image_id, row) for row in rows][-1]
     assert upkeep.finish_deletions() == 0
     assert file.exists()
-    assert locations(image_id) == rows
+    assert remains.locations(image_id) == rows
 
 
 # Scrubbing
@@ -214,48 +201,48 @@ def test_bytes_that_are_used_or_written(was: str, rows: list[str]) -> None:
 @pytest.mark.parametrize("by_glance", [False, True])
 def test_scrubbed(by_glance: bool) -> None:
     """Glance marks the rows of a delayed deletion as deleted, too."""
-    image_id = gone("pending_delete", age=datetime.timedelta(seconds=5))
-    file = stored(image_id, "pending_delete", deleted=by_glance)
+    image_id = remains.gone("pending_delete", age=datetime.timedelta(seconds=5))
+    file = remains.stored(image_id, "pending_delete", deleted=by_glance)
     assert upkeep.scrub() == 1
-    assert (status(image_id), locations(image_id)) == ("deleted", ["deleted"])
+    assert (remains.status(image_id), remains.locations(image_id)) == ("deleted", ["deleted"])
     assert not file.exists()
     assert upkeep.scrub() == 0
 
 
 def test_scrubbed_by_two_hosts(configure: Configure) -> None:
     configure("[DEFAULT]\nscrub_pool_size = 3")
-    ids = [gone("pending_delete") for _ in range(5)]
-    files = [stored(one, "pending_delete") for one in ids]
-    twice_at_once(upkeep.scrub)
-    assert {status(one) for one in ids} == {"deleted"}
+    ids = [remains.gone("pending_delete") for _ in range(5)]
+    files = [remains.stored(one, "pending_delete") for one in ids]
+    remains.twice_at_once(upkeep.scrub)
+    assert {remains.status(one) for one in ids} == {"deleted"}
     assert not any(file.exists() for file in files)
 
 
 def test_scrub_time(configure: Configure) -> None:
     configure("[DEFAULT]\nscrub_time = 60")
-    young = gone("pending_delete", age=datetime.timedelta(seconds=50))
-    old = gone("pending_delete", age=datetime.timedelta(seconds=70))
-    files = [stored(one, "pending_delete") for one in (young, old)]
+    young = remains.gone("pending_delete", age=datetime.timedelta(seconds=50))
+    old = remains.gone("pending_delete", age=datetime.timedelta(seconds=70))
+    files = [remains.stored(one, "pending_delete") for one in (young, old)]
     assert upkeep.scrub() == 1
-    assert [status(young), status(old)] == ["pending_delete", "deleted"]
+    assert [remains.status(young), remains.status(old)] == ["pending_delete", "deleted"]
     assert [file.exists() for file in files] == [True, False]
 
 
 def test_a_deletion_under_way_is_left_to_who_does_it() -> None:
     """Until he must be dead: its locations still count as active, for the case that a store refuses."""
-    fresh = gone("pending_delete", age=datetime.timedelta(seconds=50))
-    dead = gone("pending_delete")
-    files = [stored(one, "active") for one in (fresh, dead)]
+    fresh = remains.gone("pending_delete", age=datetime.timedelta(seconds=50))
+    dead = remains.gone("pending_delete")
+    files = [remains.stored(one, "active") for one in (fresh, dead)]
     assert upkeep.scrub() == 1
-    assert [status(fresh), status(dead)] == ["pending_delete", "deleted"]
+    assert [remains.status(fresh), remains.status(dead)] == ["pending_delete", "deleted"]
     assert [file.exists() for file in files] == [True, False]
 
 
 def test_nothing_else_is_scrubbed() -> None:
-    ids = [image("active"), image("queued"), gone("deleted")]
-    files = [stored(one, "active") for one in ids[:1]]
+    ids = [remains.image("active"), remains.image("queued"), remains.gone("deleted")]
+    files = [remains.stored(one, "active") for one in ids[:1]]
     assert upkeep.scrub() == 0
-    assert [status(one) for one in ids] == ["active", "queued", "deleted"]
+    assert [remains.status(one) for one in ids] == ["active", "queued", "deleted"]
     assert files[0].exists()
 
 
@@ -263,13 +250,151 @@ def test_nothing_else_is_scrubbed() -> None:
 
 
 def test_reservations_of_nobody() -> None:
-    over = [image("queued"), image("active"), gone("deleted"), gone("pending_delete"), "x" * 36]
-    held = [image(was) for was in ("saving", "uploading", "importing")]
-    copied = image("active")
-    with db.transaction() as session:
-        session.add(models.ImageProperty(image_id=copied, name=imports.LOCK, value="task"))
-    for one in [*over, *held, copied]:
-        reserve(one)
-    assert twice_at_once(upkeep.free_reservations) == len(over)
-    assert reserved() == {*held, copied}
+    over = [
+        remains.image("queued"),
+        remains.image("active"),
+        remains.gone("deleted"),
+        remains.gone("pending_delete"),
+        "x" * 36,
+    ]
+    held = [remains.image(was) for was in ("saving", "uploading", "importing")]
+    copied, coming = remains.image("active"), "y" * 36
+    for one in (copied, coming):  # a legacy task makes its image by itself
+        remains.new_task(one, "processing")
+    remains.new_task(over[0], "failure")
+    for one in [*over, *held, copied, coming]:
+        remains.reserve(one)
+    assert remains.twice_at_once(upkeep.free_reservations) == len(over)
+    assert remains.reserved() == {*held, copied, coming}
     assert upkeep.free_reservations() == 0
+
+
+# Tasks
+
+
+def test_pending_tasks_of_deleted_images() -> None:
+    """Asked for at the moment of the deletion, or by another service's hand."""
+    ids = [
+        remains.new_task(remains.gone("deleted")),
+        remains.new_task(remains.gone("pending_delete")),
+        remains.new_task(str(uuid.uuid4())),
+    ]
+    assert remains.twice_at_once(cancelling.end_abandoned) == 3
+    assert {remains.task(one) for one in ids} == {("failure", "The image was deleted")}
+    assert sum(remains.kept(one) for one in ids) == 0
+    with db.reading() as session:
+        assert all(session.get_one(models.Task, one).expires_at for one in ids)
+    assert cancelling.end_abandoned() == 0
+
+
+def test_a_task_whose_host_is_gone() -> None:
+    """It was begun, and nobody goes on with it; the worker that had it cannot write any more."""
+    task_id = remains.new_task(
+        remains.gone("deleted"), "processing", queue="convert@x", worker="x:1", attempt=4
+    )
+    assert remains.twice_at_once(cancelling.end_abandoned) == 1
+    assert (remains.task(task_id), remains.kept(task_id)) == (
+        ("failure", "The image was deleted"),
+        0,
+    )
+    with db.reading() as session:
+        assert session.get_one(models.TaskRun, task_id).attempt == 5
+
+
+def test_tasks_that_are_somebody_s() -> None:
+    """The worker's, that of a living image, one that has ended, one whose image is not made yet."""
+    held: dict[str, Any] = {"worker": "w:1", "expires": time.time() + 60}
+    young = datetime.timedelta(seconds=60)
+    found = [
+        (remains.new_task(remains.gone("deleted"), **held), "pending"),
+        (remains.new_task(remains.gone("deleted"), "processing", **held), "processing"),
+        (remains.new_task(remains.gone("deleted"), "processing", age=young), "processing"),
+        (remains.new_task(remains.image("active")), "pending"),
+        (remains.new_task(remains.image("importing"), "processing"), "processing"),
+        (remains.new_task(remains.gone("deleted"), "success"), "success"),
+        (remains.new_task(None, kind="import"), "pending"),
+        (remains.new_task(str(uuid.uuid4()), "processing", kind="import"), "processing"),
+    ]
+    assert cancelling.end_abandoned() == 0
+    assert [remains.task(one) for one, _ in found] == [(was, None) for _, was in found]
+
+
+def test_what_is_kept_of_tasks_that_have_ended() -> None:
+    over = [remains.new_task(None, "success"), remains.new_task(None, "failure"), "x" * 36]
+    with db.transaction() as session:
+        session.add(models.FlowState(task_id=over[2], state="{}"))
+    live = [remains.new_task(None), remains.new_task(None, "processing")]
+    assert remains.twice_at_once(upkeep.forget_tasks) == 5
+    assert ([remains.kept(one) for one in over], [remains.kept(one) for one in live]) == (
+        [0, 0, 0],
+        [2, 2],
+    )
+    assert upkeep.forget_tasks() == 0
+
+
+# All of it
+
+
+def test_a_deletion_at_once_with_its_upkeep() -> None:
+    """Of both that end the task, one does; nothing is left."""
+    asker = context.Context(
+        user_id="u", project_id="p", owner="p", roles=("admin",), is_admin=True, request_id="r"
+    )
+    image_id = remains.image("importing")
+    task_id = remains.new_task(image_id)
+    files = remains.staged(image_id)
+    with futures.ThreadPoolExecutor(2) as pool:
+        deletion, run = pool.submit(removal.delete, asker, image_id), pool.submit(upkeep.run)
+        deletion.result()
+        run.result()
+    upkeep.run()
+    assert (remains.status(image_id), remains.task(task_id)) == (
+        "deleted",
+        ("failure", "The image was deleted"),
+    )
+    assert not any(file.exists() for file in files)
+
+
+def test_everything_is_put_right_in_one_run() -> None:
+    """One after another: what one part ends, the next ones clear away."""
+    dead, deleted = remains.image("saving"), remains.gone("deleted")
+    remains.reserve(dead)
+    task_id, over = remains.new_task(deleted), remains.new_task(None, "success")
+    files = [
+        *remains.staged(dead),
+        *remains.staged(deleted),
+        remains.in_store(dead),
+        remains.stored(deleted, "pending_delete"),
+    ]
+    with db.transaction() as session:
+        session.get_one(models.Task, over).expires_at = db.now() - remains.HOUR
+    done = upkeep.run()
+    assert {what for what, count in done.items() if count} == {
+        "uploads given back",
+        "tasks ended",
+        "staged files removed",
+        "deletions finished",
+        "rows removed",
+    }
+    assert not any(file.exists() for file in files)
+    assert (remains.status(dead), remains.task(task_id)[0], remains.reserved()) == (
+        "queued",
+        "failure",
+        set(),
+    )
+    with db.reading() as session:
+        assert session.get_one(models.Task, over).deleted
+    assert not any(upkeep.run().values())
+
+
+def test_a_part_that_fails_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    """The staging area cannot be used: everything else is done all the same."""
+    directory = staging.path()
+    directory.rmdir()
+    directory.write_text("no directory")
+    task_id = remains.new_task(remains.gone("deleted"))
+    with caplog.at_level(logging.ERROR):
+        done = upkeep.run()
+    assert (done["tasks ended"], done["staged files removed"]) == (1, 0)
+    assert remains.task(task_id)[0] == "failure"
+    assert "staged files removed" in caplog.text

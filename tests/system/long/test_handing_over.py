@@ -55,6 +55,12 @@ def downloading(whole: service.Service, url: str) -> str:
     return image_id
 
 
+def attempt(whole: service.Service, image_id: str) -> int | None:
+    """The how-manieth worker is busy with it."""
+    progress = whole.task(image_id)["progress"]
+    return progress["attempt"] if progress else None
+
+
 def start_second(other: Second, whole: service.Service) -> None:
     """The log of the first one is kept: both write to files of their names."""
     (whole.state / "worker.log").rename(whole.state / "first.log")
@@ -86,7 +92,7 @@ def test_the_rest_is_handed_over_at_once(whole: service.Service, other: Second) 
         begun = time.monotonic()
         whole.stop("worker")
         stopped = time.monotonic() - begun
-        service.wait_for(lambda: whole.task(image_id)["progress"]["attempt"] == 2, "the other one")
+        service.wait_for(lambda: attempt(whole, image_id) == 2, "the other one")
         taken = time.monotonic() - begun
         print(f"stopped after {stopped:.1f} s, taken up after {taken:.1f} s")
         assert stopped < 2 + 6
@@ -101,7 +107,7 @@ def test_a_worker_that_stood_still_changes_nothing(whole: service.Service, other
         family = whole.family("worker")
         send(family, signal.SIGSTOP)
         start_second(other, whole)
-        service.wait_for(lambda: whole.task(image_id)["progress"]["attempt"] == 2, "the other one")
+        service.wait_for(lambda: attempt(whole, image_id) == 2, "the other one")
         send(family, signal.SIGCONT)
         time.sleep(0.5)
         send(family, signal.SIGSTOP)
