@@ -20,7 +20,7 @@ STEPS = {
     "convert": ("convert", "digest", "store"),
     "copy": ("copy",),
     "legacy": ("fetch",),
-    "location": ("digest_location",),
+    "location": ("digest-location",),
     "region": (),
 }
 

@@ -147,6 +147,12 @@ def count(engine: sa.Engine, table: str, where: str = "1 = 1") -> int:
         return int(connection.execute(statement).scalar() or 0)
 
 
+def keys(engine: sa.Engine, table: str) -> list[str]:
+    """The first column of each row of a table."""
+    with engine.connect() as connection:
+        return [str(row[0]) for row in connection.execute(sa.text(f"SELECT * FROM {table}"))]  # noqa: S608
+
+
 def locations(engine: sa.Engine, image_id: str) -> Sequence[tuple[str, bool]]:
     """Status of each location that an image ever had, and whether it is deleted."""
     query = sa.text("SELECT status, deleted FROM image_locations WHERE image_id = :id")

@@ -56,6 +56,8 @@ class Arena:
         self._seed = seed
         #: Whether there are rounds after one that was not well: then it leaves nothing to look at.
         self._goes_on = goes_on
+        #: What earlier rounds have left over, which was said already.
+        self._known: set[str] = set()
         self._load.origin  # noqa: B018 - made now, not in a round
 
     def run(self, plan: plans.Plan) -> Outcome:
@@ -155,8 +157,10 @@ class Arena:
             found += blow.violations + blows.handed_on(blow, watch)
             found += blows.end_orphans(blow, 30.0)
         outcome.cleaning, left = checks.wait_until_clean(
-            self.whole, self._wanted(ours), checks.TIDY_BOUND
+            self.whole, self._wanted(ours), self._known, checks.TIDY_BOUND
         )
+        self._known.update(left)
+        found += checks.ended_alone(self.whole)
         found += [blows.Violation("left over", text) for text in left]
         for one in ours:
             found += checks.of_import(self.whole, one, watch)
