@@ -18,15 +18,13 @@ def copy(
     store_id: str,
     image_id: str,
     known: tuple[int, dict[str, str]],
-    on_bytes: Callable[[int], None],
-    ready: Callable[[], None],
+    writer: stores.Writer,
 ) -> _Place:
     """Copy into a store; the URI and the metadata of the new location.
 
     A local file is copied by the kernel, which lets both share their blocks where the file system can. What
     is elsewhere comes into staging first, where it serves the other stores of the task too. `known` is what
-    the record says: bytes, and checksum, os_hash_algo and os_hash_value as far as it has them. `on_bytes` and
-    `ready` are as in `stores.add`.
+    the record says: bytes, and checksum, os_hash_algo and os_hash_value as far as it has them.
 
     Raises:
         NotFound, Unavailable, StorageFull: the bytes cannot be read, or not be written.
@@ -34,14 +32,13 @@ def copy(
     """
     size, digest = known
     opened = stores.open_location(source)
-    file = opened.path or _staged(image_id, size, opened, on_bytes)
+    file = opened.path or _staged(image_id, size, opened, writer.on_bytes)
     if file.stat().st_size != size:
         raise errors.ImportFailed("The stored data are not as long as the record says")
-    is_staged = file != opened.path
-    url, metadata = stores.add(store_id, image_id, file, on_bytes, link=is_staged, ready=ready)
+    url, metadata = stores.add(store_id, image_id, file, writer, link=file != opened.path)
     made = stores.open_location(models.ImageLocation(value=url, meta_data=metadata))
     try:
-        _check(made.path or file, digest, lambda: on_bytes(size))
+        _check(made.path or file, digest, lambda: writer.on_bytes(size))
     except errors.ImportFailed:
         stores.delete(url, metadata)
         raise
@@ -49,7 +46,7 @@ def copy(
 
 
 def _staged(
-    image_id: str, size: int, opened: stores.Opened, on_bytes: Callable[[int], None]
+    image_id: str, size: int, opened: stores.Opened, on_bytes: Callable[[int], object]
 ) -> pathlib.Path:
     """The bytes of a store that is not local, in staging."""
     file = staging.path(image_id)
@@ -70,7 +67,7 @@ class _Pieces:
         return next(self._pieces, b"")
 
 
-def _check(file: pathlib.Path, known: dict[str, str], go_on: Callable[[], None]) -> None:
+def _check(file: pathlib.Path, known: dict[str, str], go_on: Callable[[], object]) -> None:
     """Digest a file by the record's own algorithm, and compare."""
     if not known:
         return

@@ -4,6 +4,7 @@ glance_store's own driver copies piece by piece in Python; here a staged file of
 without being copied, and from elsewhere the kernel copies.
 """
 
+import dataclasses
 import errno
 import io
 import os
@@ -19,26 +20,35 @@ _COPY_PIECE = 64 << 20
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
 
 
-class Told(io.FileIO):
-    """A staged file that tells how far it has been read, and when its copy is complete."""
+def _nothing(*_: object) -> None:
+    """What is called where nobody wants to know."""
 
-    def __init__(
-        self,
-        path: pathlib.Path,
-        on_bytes: Callable[[int], object] | None,
-        ready: Callable[[], object] | None = None,
-    ) -> None:
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Writer:
+    """Who puts a file into a store; what its functions raise ends it, and nothing is left."""
+
+    #: Told the bytes done.
+    on_bytes: Callable[[int], object] = _nothing
+    #: Asked before anything appears under the image's name.
+    ready: Callable[[], object] = _nothing
+    #: The number of the lease; 0: no worker, but a request.
+    attempt: int = 0
+
+
+class Told(io.FileIO):
+    """A staged file that tells its writer how far it has been read."""
+
+    def __init__(self, path: pathlib.Path, writer: Writer) -> None:
         super().__init__(path)
-        self.path = path
+        self.path, self.writer = path, writer
         #: Its bytes.
         self.length = os.fstat(self.fileno()).st_size
-        self.on_bytes: Callable[[int], object] = on_bytes or (lambda _: None)
-        self.ready: Callable[[], object] = ready or (lambda: None)
 
     def read(self, size: int | None = -1, /) -> bytes:
         """As any file, for a driver that stores what it reads."""
         piece = super().read(-1 if size is None else size) or b""
-        self.on_bytes(self.tell())
+        self.writer.on_bytes(self.tell())
         return piece
 
 
@@ -46,9 +56,7 @@ def add(driver: Any, image_id: str, source: Told, *, link: bool) -> tuple[str, d
     """What `stores.add` does, for a file store."""
     with source:
         target = pathlib.Path(driver._find_best_datadir(source.length)) / image_id
-        _remove_parts(target)
-        # A name of its own: a worker that was paused and has lost its task must not write to this one.
-        part = target.with_name(f".{image_id}.{secrets.token_hex(4)}.part")
+        part = _part(target, source.writer.attempt)
         try:
             # What another store has linked already is copied: damage to one's bytes is not to be both's.
             alone = os.fstat(source.fileno()).st_nlink == 1
@@ -58,7 +66,7 @@ def add(driver: Any, image_id: str, source: Told, *, link: bool) -> tuple[str, d
             if mode > 0:
                 part.chmod(int(str(mode), 8))
             _sync(part)
-            source.ready()
+            source.writer.ready()
             _place(part, target)
             _sync(target.parent)
         finally:
@@ -69,10 +77,17 @@ def add(driver: Any, image_id: str, source: Told, *, link: bool) -> tuple[str, d
     return f"file://{target}", metadata
 
 
-def _remove_parts(target: pathlib.Path) -> None:
-    """What a worker that died was writing. One that is only paused then writes to a file without a name."""
-    for part in target.parent.glob(f".{target.name}.*part"):
+def _part(target: pathlib.Path, attempt: int) -> pathlib.Path:
+    """Where an attempt writes; what earlier ones have left behind goes.
+
+    Each has a name of its own: a worker that is only paused then writes to a file that has no name any more.
+    """
+    if not attempt:
+        return target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    parts = [target.with_name(f".{target.name}.{one}.part") for one in range(1, attempt + 1)]
+    for part in parts:
         part.unlink(missing_ok=True)
+    return parts[-1]
 
 
 def _place(part: pathlib.Path, target: pathlib.Path) -> None:
@@ -86,10 +101,10 @@ def _place(part: pathlib.Path, target: pathlib.Path) -> None:
         part.rename(target)
 
 
-def discard(driver: Any, image_id: str) -> None:
-    """Remove all that lies under an image's name, whole or partial."""
+def discard(driver: Any, image_id: str, attempt: int) -> None:
+    """Remove what the attempts up to this one have left under an image's name, whole or partial."""
     for directory in directories(driver):
-        _remove_parts(directory / image_id)
+        _part(directory / image_id, attempt)
         (directory / image_id).unlink(missing_ok=True)
 
 
@@ -119,7 +134,7 @@ def _copy(source: Told, target: pathlib.Path) -> None:
             if not moved:
                 raise errors.Unavailable("The file was cut while it was copied")
             done += moved
-            source.on_bytes(done)
+            source.writer.on_bytes(done)
 
 
 def _sync(path: pathlib.Path) -> None:

@@ -37,6 +37,8 @@ COPY = "copy-image"
 USABLE = ("active", "deactivated")
 
 
+#: Kinds of work that put bytes into staging, which only one host may see.
+_STAGED = ("api_image_import", "import")
 #: Methods of the types of tasks whose request names none.
 _METHODS = {"import": "web-download", "location_import": ""}
 
@@ -79,6 +81,9 @@ def begin(task_id: str, worker: str) -> Plan | None:
     with db.transaction() as session:
         if config.CONF.gantry.imports_per_project and not turns.admit(session, task_id):
             return None
+        is_shared = config.CONF.gantry.staging_is_shared
+        if not is_shared and hosts.is_elsewhere(_queue(session, task_id)):
+            return None  # a bell of long ago: the task has gone to another host since
         lease = leases.take(session, task_id, worker)
         if lease is None:
             return None
@@ -91,11 +96,17 @@ def begin(task_id: str, worker: str) -> Plan | None:
         task, image = session.execute(query).one()
         if task.status == "pending":
             statuses.move_task(session, task_id, "pending", "processing")
-        if task.run and task.run.queue == hosts.FETCH:
-            task.run.queue = hosts.bind(hosts.FETCH)
         if task.image_id is None:  # the image that a legacy task will make
             task.image_id = str(uuid.uuid4())
-        return _plan(lease, task, image)
+        plan = _plan(lease, task, image)
+        if task.run and not is_shared and plan.kind in _STAGED:
+            task.run.queue = hosts.bind(task.run.queue)
+        return plan
+
+
+def _queue(session: orm.Session, task_id: str) -> str:
+    query = sa.select(models.TaskRun.queue).where(models.TaskRun.task_id == task_id)
+    return session.scalars(query).first() or ""
 
 
 def _plan(lease: leases.Lease, task: models.Task, image: models.Image | None) -> Plan:
@@ -296,7 +307,7 @@ def _discard(plan: Plan) -> None:
         recorded = _places(session, plan.image_id)
     for store_id in plan.stores:
         if store_id not in recorded:
-            stores.discard(store_id, plan.image_id)
+            stores.discard(store_id, plan.image_id, plan.lease.attempt)
 
 
 def _give_back(session: orm.Session, plan: Plan) -> None:

@@ -316,6 +316,12 @@ _GANTRY = [
         help="Most imports of one project that run at a time; 0: no limit. Projects take turns anyway.",
     ),
     cfg.FloatOpt(
+        "remember_seconds",
+        default=0.5,
+        min=0,
+        help="Work of so many seconds is written down when its step ends, and not done again after a crash.",
+    ),
+    cfg.FloatOpt(
         "drain_seconds",
         default=5.0,
         min=0,

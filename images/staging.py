@@ -1,10 +1,13 @@
 """Where bytes wait for their import: one directory that the API and the workers both see.
 
-A staged image is a file named by the image's id; beside it stand `<id>.facts` (what was found out
-while it was written), `<id>.part` (a file that is still being written) and `<id>.<format>` (the
-outcome of a conversion). Whoever writes, writes beside and renames, so that a name means a whole file.
+A staged image is a file named by the image's id, or `<id>.<attempt>` where a worker has brought it in;
+beside it stand `<name>.facts` (what was found out while it was written), `<name>.part` (a file that is still
+being written), `<name>.kept` (`images.partials`) and `<id>.<format>` (the outcome of a conversion). Whoever
+writes, writes beside and renames, so that a name means a whole file; and nobody writes to a file that another
+one has opened, so a process that was paused, or is late, spoils nothing.
 """
 
+import contextlib
 import dataclasses
 import errno
 import json
@@ -12,8 +15,9 @@ import logging
 import operator
 import os
 import pathlib
+import secrets
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, Protocol
 
 from images import config, digests, errors, formats
@@ -32,6 +36,32 @@ class Source(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """Up to `size` bytes; none at the end."""
+
+
+class Sink(Protocol):
+    """Where bytes go."""
+
+    def write(self, piece: bytes, /) -> object:
+        """Take all of it."""
+
+
+class Keep(Protocol):
+    """Whoever names a part, and decides whether it is left for another process to go on with."""
+
+    part: pathlib.Path
+    final: pathlib.Path
+
+    def sink(self, file: BinaryIO) -> Sink:
+        """What to write to instead of the new part, which is this file."""
+
+    def done(self, tick: Callable[[], object]) -> None:
+        """All has been written; `tick` is called from time to time, and may raise."""
+
+    def leave(self) -> bool:
+        """Whether the part stays, now that this process abandons it."""
+
+    def forget(self) -> None:
+        """The part is removed."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,33 +110,52 @@ def receive(
     digest: bool,
     size: int | None = None,
     on_bytes: Callable[[int], object] | None = None,
+    keep: Keep | None = None,
 ) -> Facts:
     """Write a stream into staging in one pass: store, inspect and (if `digest`) digest each piece.
 
     `size` is what the stream must come to, where that is known. `on_bytes` is told how many bytes have
-    arrived; what it raises ends the reception. Nothing is left behind where this raises.
+    arrived; what it raises ends the reception. Nothing is left behind where this raises, but for what `keep`
+    wants to keep of a reception that is `Abandoned`.
 
     Raises:
         SizeMismatch: more or fewer bytes than `size` arrived.
         LimitExceeded: the stream is longer than `image_size_cap`.
-        Gone: the image was deleted while its bytes arrived.
+        Gone: the image was deleted while its bytes arrived, or others have taken their place.
         StorageFull, Unavailable: the staging directory cannot take it.
     """
-    part = path(image_id, ".part")
+    part = keep.part if keep else path(image_id, f".{secrets.token_hex(8)}.part")
+    final = keep.final if keep else path(image_id)
     try:
-        with part.open("wb") as file:
-            seen = _read(source, digest=digest, sink=file, on_bytes=on_bytes)
-        if size not in (None, total := part.stat().st_size):
-            raise errors.SizeMismatch(f"The request promised {size} bytes, but {total} arrived")
-        final = part.with_suffix("")
-        part.rename(final)
-        return _remember(final, *seen)
+        with _kept(part, keep):
+            part.unlink(missing_ok=True)
+            with part.open("xb") as file:
+                sink = keep.sink(file) if keep else file
+                seen = _read(source, digest=digest, sink=sink, on_bytes=on_bytes)
+                inode = os.fstat(file.fileno()).st_ino
+            if size not in (None, total := part.stat().st_size):
+                raise errors.SizeMismatch(f"The request promised {size} bytes, but {total} arrived")
+            if keep:
+                keep.done(lambda: on_bytes and on_bytes(total))
+            part.rename(final)
+            return _remember(final, inode, *seen)
     except FileNotFoundError as error:  # a delete has emptied the staging area meanwhile
         raise errors.Gone(f"Image {image_id} was deleted while its data arrived") from error
     except OSError as error:
         raise _translated(error) from error
-    finally:
-        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _kept(part: pathlib.Path, keep: Keep | None) -> Iterator[None]:
+    """Remove a part that does not become whole, unless it is left for another process."""
+    try:
+        yield
+    except BaseException as error:
+        if not (isinstance(error, errors.Abandoned) and keep and keep.leave()):
+            part.unlink(missing_ok=True)
+            if keep:
+                keep.forget()
+        raise
 
 
 def inspect(
@@ -115,11 +164,13 @@ def inspect(
     """Read a file that is in staging already and find out about it what `receive` finds out.
 
     Raises:
+        Gone: it was replaced meanwhile.
         Unavailable: it cannot be read.
     """
     try:
         with file.open("rb", buffering=0) as source:
-            return _remember(file, *_read(source, digest=digest, on_bytes=on_bytes))
+            seen = _read(source, digest=digest, on_bytes=on_bytes)
+            return _remember(file, os.fstat(source.fileno()).st_ino, *seen)
     except OSError as error:
         raise _translated(error) from error
 
@@ -128,24 +179,27 @@ def _read(
     source: Source,
     *,
     digest: bool,
-    sink: BinaryIO | None = None,
+    sink: Sink | None = None,
     on_bytes: Callable[[int], object] | None = None,
 ) -> tuple[formats.Inspection, dict[str, str] | None]:
     """The one pass over a stream."""
     inspector, total, cap = formats.Inspector(), 0, config.CONF.image_size_cap
     hasher = digests.Hasher(config.CONF.hashing_algorithm) if digest else None
-    while piece := source.read(digests.PIECE):
-        total += len(piece)
-        if total > cap:
-            raise errors.LimitExceeded(f"The image is larger than image_size_cap, {cap} bytes")
-        if hasher:
-            hasher.update(piece)
-        if sink:
-            sink.write(piece)
-        inspector.feed(piece)
-        if on_bytes:
-            on_bytes(total)
-    return inspector.finish(), hasher.finish() if hasher else None
+    try:
+        while piece := source.read(digests.PIECE):
+            total += len(piece)
+            if total > cap:
+                raise errors.LimitExceeded(f"The image is larger than image_size_cap, {cap} bytes")
+            if hasher:
+                hasher.update(piece)
+            if sink:
+                sink.write(piece)
+            inspector.feed(piece)
+            if on_bytes:
+                on_bytes(total)
+    finally:  # whatever happens, its threads end
+        made = hasher.finish() if hasher else None
+    return inspector.finish(), made
 
 
 def facts(file: pathlib.Path) -> Facts | None:
@@ -173,12 +227,15 @@ def remove(image_id: str) -> None:
 
 
 def _remember(
-    file: pathlib.Path, found: formats.Inspection, digest: dict[str, str] | None
+    file: pathlib.Path, inode: int, found: formats.Inspection, digest: dict[str, str] | None
 ) -> Facts:
+    """Write down what is known of the file that was read, which must still have its name."""
     status = file.stat()
+    if status.st_ino != inode:
+        raise errors.Gone("Other data of the image have taken the place of these")
     known = Facts(str(file), status.st_size, _identity(status), found, digest)
     beside = file.with_name(f"{file.name}.facts")
-    temporary = beside.with_name(f"{beside.name}.part")
+    temporary = beside.with_name(f"{beside.name}.{secrets.token_hex(8)}")
     temporary.write_text(json.dumps(dataclasses.asdict(known)))
     temporary.rename(beside)
     return known

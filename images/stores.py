@@ -31,6 +31,9 @@ _READ_PIECE = 1 << 20
 #: What a location that somebody else names may never point at: files of this machine, and credentials of it.
 _REFUSED_SCHEMES = ("file", "filesystem", "swift+config")
 _WEB_SCHEMES = ("http", "https")
+#: Who puts a file into a store (`images.file_store`).
+Writer = file_store.Writer
+_ANYBODY = Writer()
 #: What discovery tells of a driver: the member's name, and where the driver has it.
 _PROPERTIES: dict[str, dict[str, str]] = {
     "file": {
@@ -270,18 +273,15 @@ def add(
     store_id: str,
     image_id: str,
     file: pathlib.Path,
-    on_bytes: Callable[[int], object] | None = None,
+    writer: Writer = _ANYBODY,
     *,
     link: bool = True,
-    ready: Callable[[], object] | None = None,
 ) -> tuple[str, dict[str, str]]:
     """Put a staged file into a store, fsynced; the URI and the metadata of its location.
 
     The staged file stays: it is linked into the first file store of its own file system (which is what makes
     a second try after a crash possible, where a rename would not be), and copied anywhere else, or (`link`)
-    everywhere. What an earlier try left under the image's name is replaced. `on_bytes` is told the bytes
-    done, and `ready` called before anything appears under the image's name; what they raise ends it, and
-    nothing is left.
+    everywhere. What an earlier try left under the image's name is replaced.
 
     Raises:
         StorageFull, Unavailable: the store cannot take it; nothing is left in the store.
@@ -289,20 +289,17 @@ def add(
     driver = _drivers()[store_id]
     with _translated(store_id):
         if "file" in driver.get_schemes():
-            return file_store.add(
-                driver, image_id, file_store.Told(file, on_bytes, ready), link=link
-            )
-        if ready:
-            ready()
-        with file_store.Told(file, on_bytes) as source:
+            return file_store.add(driver, image_id, file_store.Told(file, writer), link=link)
+        writer.ready()
+        with file_store.Told(file, writer) as source:
             url, _, _, _, metadata = driver.add(
                 image_id, source, source.length, config.CONF.hashing_algorithm
             )
         return url, metadata
 
 
-def discard(store_id: str, image_id: str) -> None:
-    """Remove what a worker that died may have put into a store under an image's name, and told nobody of.
+def discard(store_id: str, image_id: str, attempt: int) -> None:
+    """Remove what the workers of a task, up to `attempt`, may have put into a store and told nobody of.
 
     Only file stores are looked at.
 
@@ -312,7 +309,7 @@ def discard(store_id: str, image_id: str) -> None:
     driver = _drivers()[store_id]
     if "file" in driver.get_schemes():
         with _translated(store_id):
-            file_store.discard(driver, image_id)
+            file_store.discard(driver, image_id, attempt)
 
 
 def delete(url: str, metadata: dict[str, str] | None) -> None:

@@ -96,13 +96,17 @@ def leave_hosts() -> int:
     """
     silent = db.now() - datetime.timedelta(seconds=config.CONF.gantry.host_patience_seconds)
     theirs = sa.exists().where(_T.id == _R.task_id, _LIVE, _T.updated_at < silent)
-    left = sa.update(_R).where(_R.queue.like(f"{hosts.FETCH}@%"), _R.worker.is_(None), theirs)
+    lost = (_R.queue.like(f"{hosts.FETCH}@%"), _R.worker.is_(None), theirs)
     with db.transaction() as session:
-        moved = session.execute(
-            left.values(queue=hosts.FETCH, expires=leases.ORPHANED), execution_options=_UNSEEN
-        )
-        count: int = moved.rowcount  # type: ignore[attr-defined]
-        return count
+        found = list(session.scalars(sa.select(_R.task_id).where(*lost).limit(_AT_ONCE)))
+        if found:  # what is remembered of them names files that only the other host sees
+            states = models.FlowState
+            session.execute(sa.delete(states).where(states.task_id.in_(found)))
+            moved = sa.update(_R).where(_R.task_id.in_(found), _R.worker.is_(None))
+            session.execute(
+                moved.values(queue=hosts.FETCH, expires=leases.ORPHANED), execution_options=_UNSEEN
+            )
+        return len(found)
 
 
 def lost_bells(waiting: Callable[[str], int | None]) -> list[Bell]:

@@ -26,12 +26,10 @@ from taskflow.types import notifier
 
 from flows import add_location, copy_image, import_image, import_task
 from flows import watch as watching
-from images import db, errors, imports, leases, location_tasks, models
+from images import config, db, errors, imports, leases, location_tasks, models
 
 #: States of a flow of which nothing has to be remembered.
 _ENDED = (states.SUCCESS, states.REVERTED)
-#: Seconds of work that are worth a statement.
-_WORTH = 0.5
 #: States of a step that are kept; one that is running, or being undone, is run or undone again.
 _TOLD = (states.SUCCESS, states.FAILURE, states.REVERT_FAILURE)
 
@@ -116,7 +114,7 @@ class _Keeper:
             Abandoned: the step has failed, but another worker has the task: nothing may be undone.
         """
         has_failed = event_type == states.FAILURE
-        is_worth = time.monotonic() - self._written > _WORTH
+        is_worth = time.monotonic() - self._written > config.CONF.gantry.remember_seconds
         if not has_failed and not (event_type == states.SUCCESS and is_worth):
             return
         atoms = [atom.to_dict() for atom in self._detail if atom.state in _TOLD]

@@ -6,7 +6,7 @@ from taskflow import task
 
 from flows import watch as watching
 from flows.steps import store
-from images import copies, errors, imports, leases
+from images import copies, errors, imports
 
 LOG = logging.getLogger(__name__)
 
@@ -48,6 +48,10 @@ class Copy(task.Task):
         self, watch: watching.Watch, original: imports.Original
     ) -> tuple[str, dict[str, str]]:
         """From the first store that still gives the bytes out, local files first."""
+
+        def heard(done: int) -> None:
+            watch.report(self.name, done, original.size)
+
         failure: errors.GantryError = errors.ImportFailed("The image has no data to copy")
         for source in copies.nearest(original.places.values()):
             try:
@@ -56,8 +60,7 @@ class Copy(task.Task):
                     self._store_id,
                     watch.plan.image_id,
                     (original.size, original.digest),
-                    lambda done: watch.report(self.name, done, original.size),
-                    lambda: leases.check(watch.plan.lease),
+                    store.writer_for(watch, heard),
                 )
             except errors.Stopped:
                 raise

@@ -46,9 +46,9 @@ class Store(task.Task):
             watch.report(self.name, done, size)
 
         heard(0)
-        fence = functools.partial(leases.check, plan.lease)
+        writer = writer_for(watch, heard)
         file = pathlib.Path(staged["path"])
-        put = functools.partial(stores.add, self._store_id, plan.image_id, file, heard, ready=fence)
+        put = functools.partial(stores.add, self._store_id, plan.image_id, file, writer)
         try:
             place = patiently(watch, put)
         except errors.Stopped:
@@ -93,6 +93,12 @@ def patiently(watch: watching.Watch, work: Callable[[], T]) -> T:
 def _may_pass(error: BaseException) -> bool:
     """A store that is full stays so until somebody makes room; one that is away may come back."""
     return isinstance(error, errors.Unavailable) and not isinstance(error, errors.StorageFull)
+
+
+def writer_for(watch: watching.Watch, heard: Callable[[int], None]) -> stores.Writer:
+    """A worker that has the lease, and is asked for it before an image's name is used."""
+    lease = watch.plan.lease
+    return stores.Writer(heard, functools.partial(leases.check, lease), lease.attempt)
 
 
 def write_down(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from images import (
+    answers,
     config,
     context,
     errors,
@@ -18,6 +19,7 @@ from images import (
     models,
     staging,
     task_secrets,
+    transfers,
     urls,
 )
 from images.methods import web_download
@@ -89,16 +91,16 @@ class GlanceDownload:
             )
         url = f"{secret['endpoint']}/v2/images/{fields['glance_image_id']}"
         headers = {"X-Auth-Token": secret["token"]} if secret["token"] else {}
+        listener = transfers.Listener(on_bytes, run.on_fault)
         try:
-            source = _record(url, headers)
+            source = _record(answers.Wanted(url, headers), listener)
             described = _described(source)
             facts = web_download.download(
                 image_id,
-                f"{url}/file",
+                answers.Wanted(f"{url}/file", headers, source["size"], immutable=True),
+                run=run,
                 digest=True,  # whatever becomes of the bytes, these are what the other region says
                 on_bytes=on_bytes,
-                headers=headers,
-                size=source["size"],
             )
         except errors.SizeMismatch as error:
             raise errors.ImportFailed(
@@ -130,15 +132,12 @@ def _endpoint(catalog: tuple[dict[str, Any], ...], fields: dict[str, Any]) -> st
     return None
 
 
-def _record(url: str, headers: dict[str, str]) -> dict[str, Any]:
-    response = web_download.open_url(url, headers)
+def _record(wanted: answers.Wanted, listener: transfers.Listener) -> dict[str, Any]:
+    raw = transfers.document(wanted, listener, _MOST)
     try:
-        raw = response.read(_MOST + 1)
         record = json.loads(raw) if len(raw) <= _MOST else None
     except ValueError:
         record = None
-    finally:
-        response.close()
     if not isinstance(record, dict) or type(record.get("size")) not in (int, type(None)):
         raise errors.ImportFailed("it does not answer as an image service does")
     if record.get("status") != "active" or record["size"] is None:

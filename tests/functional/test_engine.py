@@ -257,7 +257,7 @@ def test_bytes_that_a_dead_worker_has_stored_and_told_nobody_of(
     image_id, task_id = asked(api, name="glance-direct")
     assert imports.begin(task_id, "first") is not None
     stores.add("file", image_id, staging.path(image_id))
-    (tmp_path / "images" / f".{image_id}.0123abcd.part").write_bytes(b"x")
+    (tmp_path / "images" / f".{image_id}.1.part").write_bytes(b"x")
     staging.remove(image_id)
     with db.transaction() as session:
         session.get_one(models.TaskRun, task_id).expires = 1.5

@@ -73,8 +73,9 @@ def traced(work: Callable[[], None]) -> Trace:
 def client(configure: Configure, tmp_path: pathlib.Path) -> Iterator[werkzeug.test.Client]:
     """The application with a real broker behind it; what is made once is made before anything counts."""
     with service.running(tmp_path):
-        # On a busy machine an import may last until the first heartbeat.
-        client = api_app.create_app(configure("heartbeat_seconds = 60")).test_client()
+        # On a busy machine an import may last until something is written down of it.
+        patient = configure("heartbeat_seconds = 60\nremember_seconds = 60")
+        client = api_app.create_app(patient).test_client()
         first = staged(client)
         client.post(f"/v2/images/{first}/import", json={"method": {"name": "glance-direct"}})
         jobs.run_import(task_of(first))
@@ -142,9 +143,9 @@ def test_put_stage(client: werkzeug.test.Client) -> None:
     ("disk_format", "files", "functions"),
     [
         # 20 and 60 before an import could be resumed, fenced, retried and take turns.
-        ("raw", 23, 78),
+        ("raw", 23, 80),
         # A conversion besides: qemu-img is run three times, and its outcome is read.
-        ("qcow2", 25, 100),
+        ("qcow2", 25, 102),
     ],
 )
 def test_the_import_of_one_store(

@@ -3,6 +3,8 @@
 import hashlib
 import io
 import os
+import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -39,6 +41,61 @@ def test_what_is_found_out_on_the_way() -> None:
     assert staging.path("an-id").read_bytes() == DATA
     assert seen[-1] == len(DATA)
     assert staging.facts(staging.path("an-id")) == facts
+
+
+class Meanwhile(io.BytesIO):
+    """A stream in the middle of which something else happens."""
+
+    def __init__(self, data: bytes, happens: Callable[[], object]) -> None:
+        super().__init__(data)
+        self.happens = happens
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """A piece; what happens does so behind the first one."""
+        piece = super().read(size)
+        if self.tell() == len(piece):
+            self.happens()
+        return piece
+
+
+def test_two_that_receive_the_same_image() -> None:
+    """An upload that was given up, and is not dead: each writes to a file of its own, the last one stays."""
+    other = os.urandom(5 << 20)
+    found: list[staging.Facts] = []
+
+    def second() -> None:
+        found.append(staging.receive("an-id", io.BytesIO(other), digest=True))
+        assert staging.path("an-id").read_bytes() == other
+
+    late = staging.receive("an-id", Meanwhile(DATA, second), digest=True)
+    assert late.digest is not None
+    assert late.digest["os_hash_value"] == hashlib.sha512(DATA).hexdigest()
+    assert staging.path("an-id").read_bytes() == DATA
+    assert staging.facts(staging.path("an-id")) == late
+    assert (found[0].size, names()) == (len(other), ["an-id", "an-id.facts"])
+
+
+def test_a_file_that_is_replaced_while_it_is_read() -> None:
+    """What was found out is not said of the one that has its name now."""
+    file = staging.path("an-id")
+    file.write_bytes(DATA)
+    aside = staging.path("aside")
+    aside.write_bytes(DATA[::-1])
+
+    def replace(_: int) -> None:
+        if aside.exists():
+            aside.rename(file)
+
+    with pytest.raises(errors.Gone):
+        staging.inspect(file, digest=True, on_bytes=replace)
+    assert staging.facts(file) is None
+
+
+def test_threads_end_with_a_stream_that_breaks() -> None:
+    """Those that digest, at once, although the error is still looked at."""
+    with pytest.raises(errors.SizeMismatch):
+        staging.receive("an-id", Broken(DATA), digest=True)
+    assert not [one for one in threading.enumerate() if one.name.startswith("digest")]
 
 
 def test_facts_count_for_the_very_file_only() -> None:

@@ -1,0 +1,404 @@
+"""One answer of a web server that nobody vouches for, its body read piece by piece.
+
+Every hop of a redirect passes the operator's filter; every wait has an end; a short answer is never taken
+for a whole one. What may be otherwise at the next try is a `Fault`, what will not be is an `ImportFailed`.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import email.utils
+import functools
+import http
+import http.client
+import re
+import socket
+import ssl
+import time
+import urllib.parse
+from collections.abc import Iterator
+from typing import Any
+
+import urllib3
+import urllib3.connection
+
+from images import config, digests, errors, urls
+
+#: Bytes asked of the network at once, and seconds after which what has come is handed on all the same,
+#: so that progress moves on a slow line too.
+_PIECE = 1 << 20
+_HAND_ON = 0.5
+#: Seconds that a socket's own time limit is left to strike first.
+_SLACK = 1.0
+#: Seconds by which a file must be older than the answer for its date to tell it from the next one (RFC 9110,
+#: section 8.8.2.2): within one second it may have been written twice, and clocks differ.
+_SETTLED = 60.0
+#: Most seconds of a server's wish to be left alone that are granted.
+_LONGEST_PAUSE = 60.0
+
+_OURS = {"Accept-Encoding": "identity", "User-Agent": "gantry"}
+
+#: Refusals that are about now and not about the URL; all from 500 on are too.
+_PASSING = (
+    http.HTTPStatus.REQUEST_TIMEOUT,
+    http.HTTPStatus.TOO_EARLY,
+    http.HTTPStatus.TOO_MANY_REQUESTS,
+)
+
+#: What a person should read for each of urllib3's errors; the first that fits counts.
+_CAUSES: tuple[tuple[type[Exception], str], ...] = (
+    (urllib3.exceptions.NameResolutionError, "its host name is not known"),
+    (urllib3.exceptions.NewConnectionError, "the connection was refused"),
+    (urllib3.exceptions.ConnectTimeoutError, "its host does not answer"),
+    (urllib3.exceptions.ReadTimeoutError, "no byte came for too long"),
+    (urllib3.exceptions.SSLError, "the TLS connection failed"),
+)
+
+
+class Fault(Exception):
+    """Something went wrong that may go well at the next try."""
+
+    def __init__(self, cause: str, what: str = "The download broke off", pause: float = 0) -> None:
+        """`cause` and `what` are words for a person; `pause` seconds at least should go by until then."""
+        super().__init__(f"{what}: {cause}" if what else cause)
+        self.cause, self.pause = cause, pause
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be had, and where."""
+
+    url: object
+    #: They go to the URL's own host only.
+    headers: dict[str, str] = dataclasses.field(default_factory=dict)
+    #: The bytes that must arrive, where somebody has said so.
+    size: int | None = None
+    #: Whether the URL gives the same bytes for ever, and somebody compares their digest afterwards.
+    immutable: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Version:
+    """Which bytes a server has at present, as far as it says so."""
+
+    #: For If-Range: a strong ETag, or a date that is old enough.
+    validator: str | None
+    total: int | None
+    #: Whether the server can be asked to go on in the middle.
+    resumable: bool
+
+
+class Answer:
+    """The answer to one request for a URL, from byte `begins` on; a `readahead.Blocking`."""
+
+    def __init__(self, wanted: Wanted, begins: int = 0, version: Version | None = None) -> None:
+        #: Where the answer begins; 0 once the server has turned out to give nothing else.
+        self.begins = begins
+        #: What the server has; before the answer, what it had when it was asked last.
+        self.version = version
+        self._wanted = wanted
+        self._pools = urllib3.PoolManager(num_pools=1)
+        self._connection: urllib3.connection.HTTPConnection | None = None
+        self._response: urllib3.BaseHTTPResponse | None = None
+        self._stopped = False
+        self._due: tuple[float, str] | None = None
+        self._pace = _Pace()
+        self._got = 0
+
+    def pieces(self) -> Iterator[bytes]:
+        """The body; `begins` and `version` are set when the first piece comes, or the end.
+
+        What came before a fault is given first.
+
+        Raises:
+            Fault: the server cannot be reached, is too slow, or does not give all that it has promised.
+            ImportFailed: it refuses, or a hop is refused.
+            SizeMismatch: it promises another number of bytes than is wanted.
+        """
+        response = self._open()
+        try:
+            yield from self._body(response)
+        finally:
+            response.close()
+
+    def stop(self) -> None:
+        """Wake whoever waits in `pieces`; what comes there then is worth nothing."""
+        self._stopped = True
+        sock = self._connection and self._connection.sock
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
+            if isinstance(sock, socket.socket):
+                # Not TLS's own shutdown: that would let the other thread go on without TLS.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            elif self._response is not None:  # of a connection that it has for itself
+                self._response.shutdown()
+
+    def check_time(self) -> None:
+        """To be asked while `pieces` waits: a server may keep a socket busy, and say nothing.
+
+        Raises:
+            Fault: it has waited for too long.
+        """
+        due = self._due
+        if due and time.monotonic() > due[0]:
+            raise Fault(due[1], "The URL cannot be reached" if self._response is None else _BROKEN)
+
+    # The head
+
+    def _open(self) -> urllib3.BaseHTTPResponse:
+        before = self.version
+        response = self._follow(_range(self.begins, before))
+        if self.begins and before and _goes_on(response, self.begins, before):
+            self.version = dataclasses.replace(before, total=_part(response)[2])
+        else:
+            if self.begins and response.status in _NO_PART:
+                response.close()
+                response = self._follow({})
+            self.begins = 0
+            _check(response)
+            self.version = _version(response, self._wanted)
+        wanted, total = self._wanted.size, self.version.total
+        if None not in (wanted, total) and wanted != total:
+            response.close()
+            raise errors.SizeMismatch(f"It should have {wanted} bytes, but has {total}")
+        self._response = response
+        return response
+
+    def _follow(self, part: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        """The answer of the last hop."""
+        conf = config.CONF.gantry
+        url, headers = self._wanted.url, self._wanted.headers
+        self._due = _in(2 * conf.connect_timeout + conf.read_timeout, "its host does not answer")
+        for _ in range(conf.max_redirects + 1):
+            asked = _checked(url)
+            response = self._ask(asked, headers | part | _OURS)
+            target = response.get_redirect_location()
+            if not target:
+                self._due = None
+                return response
+            response.close()
+            url = urllib.parse.urljoin(asked, target)
+            if not _same_host(asked, url):
+                headers = {}  # a token is for nobody else
+        raise errors.ImportFailed(f"The URL redirects more than {conf.max_redirects} times")
+
+    def _ask(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        conf = config.CONF.gantry
+        if self._stopped:
+            raise Fault("nobody waits for it")
+        try:
+            pool = self._pools.connection_from_url(url)
+            pool.ConnectionCls = functools.partial(self._connect, type(pool).ConnectionCls)  # type: ignore[assignment]
+            return self._pools.request(
+                "GET",
+                url,
+                headers=headers,
+                preload_content=False,
+                redirect=False,
+                retries=False,
+                timeout=urllib3.Timeout(connect=conf.connect_timeout, read=conf.read_timeout),
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise _judged(error, "The URL cannot be reached") from error
+
+    def _connect(self, kind: type[Any], **options: object) -> Any:
+        """A connection that `stop` finds, also before there is an answer."""
+        self._connection = made = kind(**options)
+        return made
+
+    # The body
+
+    def _body(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+        pending: list[bytes] = []
+        size, since, fault = 0, 0.0, None
+        while True:
+            try:
+                piece = self._read(response, min(_PIECE, digests.PIECE - size))
+            except Fault as error:
+                piece, fault = b"", error
+            since = since if pending else time.monotonic()
+            pending.append(piece)
+            size += len(piece)
+            if not piece or size >= digests.PIECE or time.monotonic() - since > _HAND_ON:
+                if size:
+                    yield b"".join(pending)
+                pending, size = [], 0
+            if fault:
+                raise fault
+            if not piece:
+                return
+
+    def _read(self, response: urllib3.BaseHTTPResponse, most: int) -> bytes:
+        limit = config.CONF.gantry.read_timeout
+        self._due = _in(limit + _SLACK, "no byte came for too long")
+        began = time.monotonic()
+        try:
+            piece = response.read1(most)
+        except urllib3.exceptions.HTTPError as error:
+            if any(isinstance(one, http.client.IncompleteRead) for one in (error, *error.args)):
+                raise self._cut() from error
+            raise _judged(error, _BROKEN) from error
+        finally:
+            self._due = None
+        self._got += len(piece)
+        self._pace.add(len(piece), time.monotonic() - began)
+        total = self.version and self.version.total
+        if not piece and total is not None and self.begins + self._got != total:
+            raise self._cut()
+        return piece
+
+    def _cut(self) -> Fault:
+        total = self.version and self.version.total
+        of = "" if total is None else f" of {total}"
+        return Fault(f"the connection was cut, {self.begins + self._got}{of} bytes had arrived")
+
+
+class _Pace:
+    """Whether bytes come fast enough: on average, over the last `read_timeout` seconds of waiting for them.
+
+    Only time that was spent on the network counts: a disk that is slower is no fault of the server's.
+    """
+
+    #: Marks that the window is slid by.
+    _STEPS = 16
+
+    def __init__(self) -> None:
+        conf = config.CONF.gantry
+        self._rate, self._window = conf.minimum_rate, conf.read_timeout
+        self._waited, self._got = 0.0, 0
+        self._marks: collections.deque[tuple[float, int]] = collections.deque([(0.0, 0)])
+
+    def add(self, count: int, seconds: float) -> None:
+        """So many bytes came, so long after they were asked for.
+
+        Raises:
+            Fault: that is too slow.
+        """
+        self._waited += seconds
+        self._got += count
+        if self._waited - self._marks[-1][0] < self._window / self._STEPS:
+            return
+        self._marks.append((self._waited, self._got))
+        while self._waited - self._marks[1][0] >= self._window:
+            self._marks.popleft()
+        since, before = self._marks[0]
+        passed = self._waited - since
+        if passed >= self._window and self._got - before < self._rate * passed:
+            raise Fault(f"it brought fewer than {self._rate} bytes a second")
+
+
+_BROKEN = "The download broke off"
+#: What says that the server does not give the part that was asked for, but may give the whole.
+_NO_PART = (http.HTTPStatus.PARTIAL_CONTENT, http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
+
+
+def _in(seconds: float, cause: str) -> tuple[float, str]:
+    return time.monotonic() + seconds, cause
+
+
+def _range(begins: int, version: Version | None) -> dict[str, str]:
+    """The headers that ask for what is still missing."""
+    if not begins or version is None:
+        return {}
+    condition = {"If-Range": version.validator} if version.validator else {}
+    return {"Range": f"bytes={begins}-"} | condition
+
+
+def _part(response: urllib3.BaseHTTPResponse) -> tuple[int, int, int]:
+    """First byte, bytes up to the last one, and bytes in all; nonsense where the server does not say."""
+    said = re.fullmatch(
+        r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})",
+        response.headers.get("Content-Range", ""),
+        re.ASCII,
+    )
+    first, last, total = map(int, said.groups()) if said else (-1, -1, -1)
+    return first, last + 1, total
+
+
+def _goes_on(response: urllib3.BaseHTTPResponse, begins: int, before: Version) -> bool:
+    """Whether this is the rest of the very bytes that are here; a server may get If-Range wrong."""
+    if response.status != http.HTTPStatus.PARTIAL_CONTENT or _encoded(response):
+        return False
+    first, end, total = _part(response)
+    name = "ETag" if (before.validator or "").startswith('"') else "Last-Modified"
+    said = response.headers.get(name) if before.validator else None
+    return (
+        (first, end) == (begins, total)
+        and before.total in (None, total)
+        and said in (None, before.validator)
+    )
+
+
+def _version(response: urllib3.BaseHTTPResponse, wanted: Wanted) -> Version:
+    """What the head of a whole answer says."""
+    if _encoded(response):  # what is counted here would not be what the server counts
+        return Version(None, None, resumable=False)
+    validator = _strong_tag(response) or _strong_date(response)
+    able = response.headers.get("Accept-Ranges", "").strip().lower() != "none"
+    resumable = able and (validator is not None or wanted.immutable)
+    return Version(validator, response.length_remaining, resumable)
+
+
+def _encoded(response: urllib3.BaseHTTPResponse) -> bool:
+    return response.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity")
+
+
+def _strong_tag(response: urllib3.BaseHTTPResponse) -> str | None:
+    tag = response.headers.get("ETag", "").strip()
+    return tag if re.fullmatch(r'"[\x21\x23-\x7e]{1,1000}"', tag) else None
+
+
+def _strong_date(response: urllib3.BaseHTTPResponse) -> str | None:
+    said = response.headers.get("Last-Modified", "")
+    try:
+        changed = email.utils.parsedate_to_datetime(said)
+        answered = email.utils.parsedate_to_datetime(response.headers.get("Date", ""))
+        return said if (answered - changed).total_seconds() >= _SETTLED else None
+    except (TypeError, ValueError):
+        return None
+
+
+def _check(response: urllib3.BaseHTTPResponse) -> None:
+    """Refuse whatever is not 200."""
+    status = response.status
+    if status == http.HTTPStatus.OK:
+        return
+    response.close()
+    phrase = http.HTTPStatus(status).phrase if status in set(http.HTTPStatus) else ""
+    words = f"The URL answered {status} {phrase}".strip()
+    if status in _PASSING or status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise Fault(words, "", _asked_pause(response))
+    raise errors.ImportFailed(words)
+
+
+def _asked_pause(response: urllib3.BaseHTTPResponse) -> float:
+    try:
+        return min(urllib3.Retry().get_retry_after(response) or 0, _LONGEST_PAUSE)
+    except urllib3.exceptions.InvalidHeader:
+        return 0
+
+
+def _same_host(one: str, other: str) -> bool:
+    """Whether both URLs name the same scheme, host and port."""
+    return urllib.parse.urlsplit(one)[:2] == urllib.parse.urlsplit(other)[:2]
+
+
+def _checked(url: object) -> str:
+    try:
+        return urls.check(url)
+    except errors.Invalid as error:
+        raise errors.ImportFailed(str(error)) from error
+
+
+def _judged(error: urllib3.exceptions.HTTPError, what: str) -> Exception:
+    """What happened, in words without the address: the text goes to whoever asked for the import."""
+    if isinstance(error, urllib3.exceptions.SSLError):
+        if any(
+            isinstance(one, ssl.SSLCertVerificationError) for one in (*error.args, error.__cause__)
+        ):
+            return errors.ImportFailed(f"{what}: its certificate could not be verified")
+    elif isinstance(error, urllib3.exceptions.DecodeError | urllib3.exceptions.LocationValueError):
+        return errors.ImportFailed(f"{what}: the answer, or its address, makes no sense")
+    for kind, words in _CAUSES:
+        if isinstance(error, kind):
+            return Fault(words, what)
+    return Fault("the connection was lost", what)
