@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from typing import Self
 
 import psutil
 import pytest
@@ -61,13 +62,21 @@ class Latencies:
 
 
 class Memory(threading.Thread):
-    """Samples what each process holds, until `over` is set."""
+    """Samples what each process holds, for the length of its `with` block."""
 
     def __init__(self, whole: cluster.Cluster) -> None:
         super().__init__(daemon=True)
         self._whole = whole
         self.over = threading.Event()
         self.seen: dict[int, list[int]] = {}
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.join()
 
     def run(self) -> None:
         while not self.over.wait(_LOOK):
@@ -159,13 +168,11 @@ def test_a_thousand(whole: cluster.Cluster, tmp_path: pathlib.Path) -> None:
         whole.stop("worker@a")
         list(pool.map(whole.begin_import, ids))
         whole.start("worker@a")
-        memory.start()
         began = time.monotonic()
         theirs = pool.submit(other_import, other)
-        drain(whole, busy)
+        with memory:
+            drain(whole, busy)
         seconds, waited = time.monotonic() - began, theirs.result()
-    memory.over.set()
-    memory.join()
     told = (
         f"\n{IMPORTS} imports in {seconds:.0f} s, the other project's one in {waited:.1f} s"
         f"\nwithout load: {calm}\nwhile they drain: {busy}"
