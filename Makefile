@@ -6,7 +6,7 @@ LOCK := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 
 UV := uv==0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint integration compat lock clean
+.PHONY: help setup demo run test lint integration chaos scaling compat lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,14 @@ lint: ## ruff, mypy and the import rules
 integration: ## large and hostile bodies, PostgreSQL, MariaDB, several stores, schemathesis, long runs of real processes
 	@deploy/setup.sh integration
 	pytest -n 2 --dist loadfile tests/integration tests/system/long
+
+chaos: ## kill -9 at random, ROUNDS times; every import must come out well (docs/chaos.md has the rest: SEED, OPTIONS)
+	@deploy/setup.sh integration
+	@python -m tests.chaos --rounds $(or $(ROUNDS),30) $(if $(SEED),--seed $(SEED)) $(OPTIONS)
+
+scaling: ## what 1, 2, 4 and 8 workers download a second from a server that gives each 20 MB/s
+	@deploy/setup.sh integration
+	@python -m tests.chaos.scaling
 
 compat: ## unmodified clients, Tempest and other people's suites, behind a real Keystone
 	@deploy/setup.sh dev
