@@ -11,7 +11,7 @@ import psutil
 
 from tests.integration import databases
 
-BROKERS = ("redis",)
+BROKERS = ("redis", "rabbitmq")
 DATABASES = ("sqlite", "postgresql", "mariadb")
 
 

@@ -146,6 +146,11 @@ class Striker:
         blow.drained = time.monotonic() - blow.at
 
     def _flush(self, blow: Blow, _: records.State | None) -> None:
+        if self._whole.rabbitmq:
+            for name in self._whole.rabbitmq.control("list_queues", "name").split():
+                if name in ("fetch", "convert", "upkeep"):
+                    self._whole.rabbitmq.control("purge_queue", name)
+            return
         with redis.Redis(unix_socket_path=str(broker.socket_path(self._whole.state))) as client:
             client.flushall()
 

@@ -74,7 +74,7 @@ class Cluster(service.Service):
     def __init__(
         self, state: pathlib.Path, settings: Settings, database: backends.Database
     ) -> None:
-        super().__init__(state)
+        super().__init__(state, bus=settings.broker)
         self.settings = settings
         self.database = database
         self.engine = db.create_engine(database.url).execution_options(gantry_reads=True)

@@ -40,6 +40,19 @@ def test_check_finds_what_was_cut(source: pathlib.Path) -> None:
         qemu_img.check(source, "qcow2")
 
 
+@pytest.mark.parametrize("how", ["zlib", "zstd"])
+def test_check_of_compressed_data(tmp_path: pathlib.Path, how: str) -> None:
+    """They may end within a cluster; a file that lacks more than that was cut."""
+    raw, file = tmp_path / "raw", tmp_path / "qcow2"
+    raw.write_bytes(os.urandom(2 << 20).hex().encode())
+    command = ["qemu-img", "convert", "-c", "-o", f"compression_type={how}", "-O", "qcow2"]
+    subprocess.run([*command, str(raw), str(file)], check=True)
+    qemu_img.check(file, "qcow2")
+    os.truncate(file, file.stat().st_size - (64 << 10))
+    with pytest.raises(errors.UnacceptableFormat, match="cut short"):
+        qemu_img.check(file, "qcow2")
+
+
 def test_check_takes_an_empty_disk(tmp_path: pathlib.Path) -> None:
     """What `qemu-img create` makes ends before its last cluster does."""
     made = tmp_path / "empty.qcow2"
