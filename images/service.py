@@ -1,5 +1,6 @@
 """What every process of the service does before anything else."""
 
+import logging
 from collections.abc import Sequence
 
 from oslo_config import cfg
@@ -23,4 +24,6 @@ def start(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
     except (cfg.Error, errors.Invalid) as error:
         raise SystemExit(f"gantry: the configuration cannot be used: {error}") from error
     queue.configure(conf.gantry.broker_url)
+    # It writes each URL that is fetched, with its query, to the log at DEBUG; tokens stand in queries.
+    logging.getLogger("urllib3").setLevel(logging.WARNING)
     return conf

@@ -1,7 +1,5 @@
 """Celery's app as workers and beat run it: `celery -A workers.app worker`, `celery -A workers.app beat`."""
 
-import logging
-
 from flows import import_image
 from images import db, queue, service
 from workers import hosts, jobs, liveness, schedule
@@ -9,9 +7,6 @@ from workers import hosts, jobs, liveness, schedule
 conf = service.start()
 db.abandon_on_outage()
 import_image.plugins()  # a plugin that is not there must stop the start, not the first import
-
-# urllib3 writes each URL that is fetched, with its query, to the log at DEBUG; tokens stand in queries.
-logging.getLogger("urllib3").setLevel(logging.WARNING)
 
 app = queue.app
 app.conf.update(
