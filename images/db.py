@@ -23,17 +23,26 @@ _patience = 0.0
 _PAUSE = 0.5
 _sessions: orm.sessionmaker[orm.Session] = orm.sessionmaker(expire_on_commit=False)
 
-#: MariaDB would rather intersect three indexes than walk the one that holds a list in its order.
-_MARIADB = {"init_command": "SET SESSION optimizer_switch = 'index_merge=off'"}
-#: What a driver is told besides the URL, in seconds; pymysql waits 10 s for a silent host by itself.
-_CONNECT: dict[str, dict[str, Any]] = {
-    "mysql": _MARIADB,
-    "mariadb": _MARIADB,
-    # A prepared statement is planned for any owner and filter, and takes seconds for some of them.
-    "postgresql": {"connect_timeout": 10, "prepare_threshold": None},
-    # How long a writer waits for another one.
-    "sqlite": {"timeout": 30},
-}
+#: Seconds that a transaction of ours may stand still, at least and by default. A process that was paused in
+#: the middle of one (SIGSTOP, a machine that is moved) holds its locks: the server takes them away then.
+_IDLE = 10
+_IDLE_DEFAULT = 30
+
+
+def _connect(backend: str, idle: int) -> dict[str, Any]:
+    """What a driver is told besides the URL, in seconds; pymysql waits 10 s for a silent host by itself."""
+    if backend == "sqlite":
+        return {"timeout": 30}  # how long a writer waits for another one
+    if backend == "postgresql":
+        # A prepared statement is planned for any owner and filter, and takes seconds for some of them.
+        still = f"-c idle_in_transaction_session_timeout={idle}s"
+        return {"connect_timeout": 10, "prepare_threshold": None, "options": still}
+    # MariaDB would rather intersect three indexes than walk the one that holds a list in its order. What
+    # stands in the comment is read by MariaDB alone; MySQL has no such limit.
+    return {
+        "init_command": "SET SESSION optimizer_switch = 'index_merge=off' "
+        f"/*M!100300 , idle_transaction_timeout = {idle} */"
+    }
 
 
 def now() -> datetime.datetime:
@@ -60,12 +69,17 @@ def engine() -> sa.Engine:
     """This process's engine, made when it is first needed; sockets must not cross a fork."""
     global _engine  # noqa: PLW0603 - one pool for a process is what a pool is
     if _engine is None:
-        _engine = create_engine(config.CONF.database.connection)
+        idle = max(_IDLE, config.CONF.gantry.lease_seconds)
+        _engine = create_engine(config.CONF.database.connection, idle)
     return _engine
 
 
-def create_engine(url: str) -> sa.Engine:
-    """An engine for `url`, with what SQLite needs to serve several processes at once."""
+def create_engine(url: str, idle: int = _IDLE_DEFAULT) -> sa.Engine:
+    """An engine for `url`, with what SQLite needs to serve several processes at once.
+
+    A transaction that stands still for `idle` seconds is rolled back by the server, and its connection
+    closed; SQLite has no server to do that.
+    """
     made = sa.make_url(url)
     if made.drivername == "postgresql":
         made = made.set(drivername="postgresql+psycopg")
@@ -78,9 +92,9 @@ def create_engine(url: str) -> sa.Engine:
             isolation_level="READ COMMITTED",
             pool_pre_ping=True,
             pool_recycle=3600,
-            connect_args=_unless_named(made, _CONNECT[made.get_backend_name()]),
+            connect_args=_unless_named(made, _connect(made.get_backend_name(), idle)),
         )
-    made_engine = sa.create_engine(made, connect_args=_unless_named(made, _CONNECT["sqlite"]))
+    made_engine = sa.create_engine(made, connect_args=_unless_named(made, _connect("sqlite", idle)))
     sa.event.listen(made_engine, "connect", _prepare_sqlite)
     sa.event.listen(made_engine, "begin", _begin_sqlite)
     return made_engine

@@ -36,6 +36,7 @@ _POSTGRESQL = {
     "42703": _SCHEMA,
     "3D000": _SCHEMA,
     "25006": _READ_ONLY,
+    "25P03": _AWAY,  # we stood still for too long (`images.db`)
     "53100": _FULL,
     "55P03": _BUSY,
     "40": _BUSY,

@@ -5,6 +5,7 @@ sent after the row is committed, and one that is lost is sent again by the sweep
 """
 
 import contextlib
+import functools
 import logging
 import os
 import socket
@@ -50,6 +51,9 @@ _HEARTBEAT = 30
 #: Deliveries after which RabbitMQ drops a message. Its own 20 (since 4.0) would be reached by a job that
 #: busy workers hand back (`workers.intake`); one that a worker takes is acknowledged, so none comes near.
 _DELIVERIES = 1_000_000
+
+#: How a job is sent: once, and with RabbitMQ's word that it has it.
+_SENDING = {"retry": False, "ignore_result": True, "confirm_timeout": _BROKER_WAIT}
 
 #: What a worker's connections may wait for: reads are waited for by its event loop.
 _REDIS = {
@@ -125,8 +129,8 @@ class _Line:
         self._process = 0
         self._away_until = 0.0
 
-    def call(self, what: Callable[[kombu_connections.Connection], T]) -> T:
-        """Do `what` with a connection, twice where the first try ends at once.
+    def call(self, what: Callable[..., T]) -> T:
+        """Do `what`, which takes a `connection`; on a new one again, where an old one is broken.
 
         Raises:
             OperationalError: the broker is away, or was a moment ago.
@@ -136,31 +140,23 @@ class _Line:
             begun = time.monotonic()
             if begun < self._away_until:
                 raise kombu_errors.OperationalError("the broker was away a moment ago")
-            try:
+            if self._process != os.getpid():  # a fork must not speak on its parent's socket
+                self._connection, self._process = None, os.getpid()
+            while True:
+                is_new = self._connection is None
+                self._connection = self._connection or _connection()
                 try:
-                    return self._try(what)
+                    return what(connection=self._connection)
                 except Exception:
-                    # The broker may have been restarted since this process last spoke to it, which
-                    # shows at once. One that does not answer is not asked again.
-                    if time.monotonic() - begun > _BROKER_WAIT / 2:
+                    broken, self._connection = self._connection, None
+                    with contextlib.suppress(Exception):
+                        # No goodbye, which would wait for an answer.
+                        broken.collect(_BROKER_WAIT)  # type: ignore[no-untyped-call]
+                    # The broker may have been restarted since this process last spoke to it, which shows at
+                    # once. One that does not answer is not asked again.
+                    if is_new or time.monotonic() - begun > _BROKER_WAIT / 2:
+                        self._away_until = time.monotonic() + _BROKER_PAUSE
                         raise
-                    return self._try(what)
-            except Exception:
-                self._away_until = time.monotonic() + _BROKER_PAUSE
-                raise
-
-    def _try(self, what: Callable[[kombu_connections.Connection], T]) -> T:
-        if self._process != os.getpid():  # a fork must not speak on its parent's socket
-            self._connection, self._process = None, os.getpid()
-        self._connection = self._connection or _connection()
-        try:
-            return what(self._connection)
-        except Exception:
-            broken, self._connection = self._connection, None
-            with contextlib.suppress(Exception):
-                # No goodbye, which would wait for an answer.
-                broken.collect(_BROKER_WAIT)  # type: ignore[no-untyped-call]
-            raise
 
 
 def _connection() -> kombu_connections.Connection:
@@ -187,7 +183,9 @@ def ring(task_id: str, queue_name: str) -> bool:
     seconds: the sweep will ring.
     """
     try:
-        _send(RUN_IMPORT, task_id, queue_name)
+        _line.call(
+            functools.partial(app.send_task, RUN_IMPORT, [task_id], queue=queue_name, **_SENDING)
+        )
     except Exception as error:  # noqa: BLE001 - kombu lets every transport's own errors through
         LOG.warning(
             "Task %s waits for the sweep, the broker cannot be reached (%s)",
@@ -236,7 +234,9 @@ def knock(node: str, nonce: str, seconds: float) -> bool:
     try:
         if is_rabbitmq() and not _line.call(look):
             return False
-        _send(ALIVE, nonce, own, expires=seconds)
+        _line.call(
+            functools.partial(app.send_task, ALIVE, [nonce], queue=own, expires=seconds, **_SENDING)
+        )
     except Exception as error:
         raise errors.Unavailable("The broker does not answer") from error
     return True
@@ -251,19 +251,3 @@ def own_queue(node: str) -> entity.Queue:
 def node() -> str:
     """The node that the Procfile's worker is on this host."""
     return f"worker@{socket.gethostname()}"
-
-
-def _send(name: str, argument: str, queue: str | entity.Queue, **options: object) -> None:
-    def send(connection: kombu_connections.Connection) -> None:
-        app.send_task(
-            name,
-            args=[argument],
-            queue=queue,
-            connection=connection,
-            retry=False,
-            ignore_result=True,
-            confirm_timeout=_BROKER_WAIT,
-            **options,
-        )
-
-    _line.call(send)

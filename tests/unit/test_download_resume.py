@@ -19,7 +19,7 @@ from tests.downloading import Download, names
 DATA = os.urandom(3 << 20)
 OTHER = os.urandom(3 << 20)
 MIB = 1 << 20
-OLD, NEW = (email.utils.formatdate(time.time() - age, usegmt=True) for age in (3600, 5))
+OLD, NEW = (email.utils.formatdate(time.time() - age, usegmt=True) for age in (3600, -3600))
 
 
 @pytest.fixture(autouse=True)

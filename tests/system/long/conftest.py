@@ -1,9 +1,9 @@
-"""The tests of this folder that are imported from the one above run on RabbitMQ."""
+"""The tests of this folder run on Redis, unless they say otherwise."""
 
 import pytest
 
 
 @pytest.fixture
 def bus() -> str:
-    """RabbitMQ in place of Redis."""
-    return "rabbitmq"
+    """The broker that a test's service has."""
+    return "redis"

@@ -1,3 +1,11 @@
 """The tests of the same name on RabbitMQ."""
 
-from tests.system.test_intake import *  # noqa: F403 - its fixtures too
+import pytest
+
+from tests.system.long.test_intake import *  # noqa: F403 - its fixtures too
+
+
+@pytest.fixture
+def bus() -> str:
+    """RabbitMQ in place of Redis."""
+    return "rabbitmq"
