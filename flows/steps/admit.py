@@ -26,4 +26,4 @@ class Admit(task.Task):
         self, watch: watching.Watch, flow_failures: dict[str, failure.Failure], **_: Any
     ) -> None:
         """End the task badly, with the cause in words."""
-        location_tasks.fail(watch.plan, claim.cause(flow_failures))
+        location_tasks.fail(watch.plan, claim.cause(watch.plan, flow_failures))

@@ -33,11 +33,13 @@ class Claim(task.Task):
     ) -> None:
         """End the import badly, with the cause in words."""
         staging.remove(watch.plan.image_id)
-        imports.fail(watch.plan, cause(flow_failures))
+        imports.fail(watch.plan, cause(watch.plan, flow_failures))
 
 
-def cause(failures: dict[str, failure.Failure]) -> str:
+def cause(plan: imports.Plan, failures: dict[str, failure.Failure]) -> str:
     """What went wrong, as a person who asked for the import should read it."""
+    if not imports.is_wanted(plan):  # its files went with it, which steps meet in ways of their own
+        return "The image was deleted while it was imported"
     # A failure that another worker has left has no exception any more, only its text and its kinds.
     first = next(iter(failures.values()))
     if first.check(errors.GantryError):
