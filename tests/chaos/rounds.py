@@ -86,12 +86,17 @@ class Arena:
             target = self._await_moment(plan, watch, outcome) if number == 0 else None
             blow = striker.strike(victim, target)
             struck.append(blow)
-            if number == 0 and plan.deleted is not None:
-                self._delete(ours[plan.deleted], watch)
+            # Without the API or the database nobody can be asked to delete: then it is done when they are back.
+            doomed = ours[plan.deleted] if number == 0 and plan.deleted is not None else None
+            can_delete = victim not in ("api", "database")
+            if doomed and can_delete:
+                self._delete(doomed, watch)
             if victim == "broker":  # the answer is 202 all the same
                 ours.append(self._load.begin("direct", watch))
             time.sleep(plan.pause)
             self.whole.start(*blow.down)
+            if doomed and not can_delete:
+                self._delete(doomed, watch)
         return struck
 
     def _await_moment(
