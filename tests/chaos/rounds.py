@@ -86,7 +86,7 @@ class Arena:
             target = self._await_moment(plan, watch, outcome) if number == 0 else None
             blow = striker.strike(victim, target)
             struck.append(blow)
-            # Without the API or the database nobody can be asked to delete: then it is done when they are back.
+            # Without the API or the database nobody can be asked to delete, until they are back.
             doomed = ours[plan.deleted] if number == 0 and plan.deleted is not None else None
             can_delete = victim not in ("api", "database")
             if doomed and can_delete:
