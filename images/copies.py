@@ -3,7 +3,7 @@
 import pathlib
 from collections.abc import Callable, Iterable
 
-from images import digests, errors, models, staging, stores
+from images import digests, errors, models, readahead, staging, stores
 
 _Place = tuple[str, dict[str, str]]
 
@@ -51,20 +51,17 @@ def _staged(
     """The bytes of a store that is not local, in staging."""
     file = staging.path(image_id)
     if staging.facts(file) is None:
-        pieces = _Pieces(opened.read_range(0, size))
-        staging.receive(image_id, pieces, digest=False, size=size, on_bytes=on_bytes)
+        done = 0
+
+        def heard(total: int) -> None:
+            nonlocal done
+            done = total
+            on_bytes(total)
+
+        data = readahead.Pieces(lambda: opened.read_range(0, size))
+        with readahead.ReadAhead(data, lambda: on_bytes(done)) as source:
+            staging.receive(image_id, source, digest=False, size=size, on_bytes=heard)
     return file
-
-
-class _Pieces:
-    """A store's pieces as a source of bytes."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = iter(pieces)
-
-    def read(self, size: int, /) -> bytes:
-        """The next piece; none at the end."""
-        return next(self._pieces, b"")
 
 
 def _check(file: pathlib.Path, known: dict[str, str], go_on: Callable[[], object]) -> None:

@@ -6,6 +6,7 @@ still holds the task's lease (`images.leases`).
 """
 
 import dataclasses
+import logging
 import uuid
 from typing import Any
 
@@ -26,6 +27,8 @@ from images import (
     stores,
     turns,
 )
+
+LOG = logging.getLogger(__name__)
 
 LOCK = "os_glance_import_task"
 IMPORTING_TO = "os_glance_importing_to_stores"
@@ -301,13 +304,19 @@ def fail(plan: Plan, cause: str) -> None:
 
 
 def _discard(plan: Plan) -> None:
-    """Remove what a store has taken for this task and no record points at: its worker died in between."""
+    """Remove what a store has taken for this task and no record points at: its worker died in between.
+
+    A store that is out of reach must not keep the task from ending; what is there waits for upkeep.
+    """
     with db.transaction() as session:
         leases.hold(session, plan.lease)
         recorded = _places(session, plan.image_id)
     for store_id in plan.stores:
         if store_id not in recorded:
-            stores.discard(store_id, plan.image_id, plan.lease.attempt)
+            try:
+                stores.discard(store_id, plan.image_id, plan.lease.attempt)
+            except errors.GantryError as error:
+                LOG.warning("Image %s may be left over: %s", plan.image_id, error)
 
 
 def _give_back(session: orm.Session, plan: Plan) -> None:

@@ -32,6 +32,7 @@ from images import (
     models,
     policy,
     quota,
+    readahead,
     statuses,
     stores,
     tasks,
@@ -249,16 +250,17 @@ def _read(
     plan: imports.Plan, size: int, name: str, on_bytes: Callable[[int], object]
 ) -> dict[str, str]:
     """One try."""
-    opened = stores.open_location(_row(plan))
+    data = readahead.Pieces(lambda: stores.open_location(_row(plan)).read_range(0, size))
     hasher, done, waiting = digests.Hasher(name), 0, bytearray()
     try:
-        for piece in opened.read_range(0, size):
-            done += len(piece)
-            waiting += piece
-            on_bytes(done)
-            if len(waiting) >= digests.PIECE:
-                hasher.update(bytes(waiting))
-                waiting.clear()
+        with readahead.ReadAhead(data, lambda: on_bytes(done)) as source:
+            while piece := source.read():
+                done += len(piece)
+                waiting += piece
+                on_bytes(done)
+                if len(waiting) >= digests.PIECE:
+                    hasher.update(bytes(waiting))
+                    waiting.clear()
         hasher.update(bytes(waiting))
     finally:
         found = hasher.finish()

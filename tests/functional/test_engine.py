@@ -215,6 +215,8 @@ def test_a_store_that_stays_away(api: Api, tmp_path: pathlib.Path) -> None:
         jobs.run_import(task_id)
     assert api.show(image_id)["status"] == "queued"
     assert list(staging.path().iterdir()) == []
+    with db.reading() as session:
+        assert session.get_one(models.Task, task_id).status == "failure"
 
 
 def test_a_store_that_is_away_can_be_cancelled(caller: Caller, tmp_path: pathlib.Path) -> None:

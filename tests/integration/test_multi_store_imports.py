@@ -42,6 +42,7 @@ image_import_plugins = []
 lease_seconds = 3
 heartbeat_seconds = 0.2
 sweep_seconds = 1
+retry_pause = 0.1
 """
 
 
