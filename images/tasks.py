@@ -29,7 +29,7 @@ _FILTERS = ("id", "type", "status", "owner", "image_id", "request_id", "user_id"
 _ID_LENGTH = 36
 
 #: Bells of one project in one queue that may be unanswered at a time (`images.turns` says why).
-AHEAD = 2
+AHEAD = 4
 #: What a run's `expires` is while its task waits for its project's turn.
 WAITS = 0.0
 

@@ -21,7 +21,7 @@ RATE = 20_000_000
 #: Bytes of an image.
 SIZE = 100_000_000
 #: Images that each worker imports, one after the other.
-EACH = 2
+EACH = 4
 #: Seconds that a measurement may take.
 _PATIENCE = 300.0
 

@@ -9,6 +9,8 @@ import pytest
 from images import context, db, imports, leases, models, statuses, tasks, turns
 from tests.conftest import Configure
 
+AHEAD = tasks.AHEAD
+
 pytestmark = pytest.mark.usefixtures("database")
 
 
@@ -57,37 +59,37 @@ def age(task_ids: list[str], seconds: float) -> None:
 
 def test_the_first_ones_are_rung_for() -> None:
     """Of each project, and in each queue."""
-    mine, yours = ask("mine", 4), ask("yours", 1)
-    assert rung(mine) == [True, True, False, False]
+    mine, yours = ask("mine", AHEAD + 2), ask("yours", 1)
+    assert rung(mine) == [True] * AHEAD + [False, False]
     assert rung(yours) == [True]
     assert rung(ask("mine", 1, "convert")) == [True]
 
 
 def test_who_begins_lets_the_next_one_in() -> None:
-    mine = ask("mine", 4)
+    mine = ask("mine", AHEAD + 2)
     assert turns.next_up("mine") == []
     begin(mine[0])
     assert turns.next_up("yours") == []
-    assert turns.next_up("mine") == [(mine[2], "fetch")]
+    assert turns.next_up("mine") == [(mine[AHEAD], "fetch")]
     assert turns.next_up("mine") == []
-    assert rung(mine[1:]) == [True, True, False]
+    assert rung(mine[1:]) == [True] * AHEAD + [False]
 
 
 def test_the_sweep_calls_everybody_s_turn() -> None:
-    mine, yours = ask("mine", 3), ask("yours", 3)
+    mine, yours = ask("mine", AHEAD + 1), ask("yours", AHEAD + 1)
     for one in (mine, yours):
         begin(one[0])
-    assert sorted(turns.next_up()) == sorted([(mine[2], "fetch"), (yours[2], "fetch")])
+    assert sorted(turns.next_up()) == sorted([(mine[AHEAD], "fetch"), (yours[AHEAD], "fetch")])
 
 
 def test_two_that_call_at_the_same_time_ring_once() -> None:
-    mine = ask("mine", 6)
+    mine = ask("mine", AHEAD + 4)
     begin(mine[0])
     begin(mine[1])
     with futures.ThreadPoolExecutor(4) as pool:
         calls = [pool.submit(turns.next_up, "mine") for _ in range(4)]
         bells = [bell for call in calls for bell in call.result()]
-    assert sorted(bells) == sorted([(mine[2], "fetch"), (mine[3], "fetch")])
+    assert sorted(bells) == sorted([(mine[AHEAD], "fetch"), (mine[AHEAD + 1], "fetch")])
 
 
 def test_a_project_s_limit(configure: Configure) -> None:
@@ -96,7 +98,8 @@ def test_a_project_s_limit(configure: Configure) -> None:
     mine = ask("mine", 4)
     first, _ = begin(mine[0]), begin(mine[1])
     assert turns.next_up("mine") == []
-    assert imports.begin(mine[2], "worker") is None
+    for one in mine[2:]:
+        assert imports.begin(one, "worker") is None
     assert rung(mine[2:]) == [False, False]
     begin(ask("yours")[0])
     end(first)
@@ -135,8 +138,8 @@ def test_the_tasks_of_the_dead_are_rung_for_at_once() -> None:
 
 
 def test_what_has_ended_is_rung_for_no_more() -> None:
-    mine = ask("mine", 3)
+    mine = ask("mine", AHEAD + 1)
     end(begin(mine[0]))
     age(mine[:1], 60)
     assert turns.lost_bells(lambda _: 0) == []
-    assert turns.next_up() == [(mine[2], "fetch")]
+    assert turns.next_up() == [(mine[AHEAD], "fetch")]
