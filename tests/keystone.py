@@ -299,6 +299,7 @@ def _configure(etc: pathlib.Path, state: pathlib.Path, seconds: int) -> pathlib.
         f"[database]\nconnection = sqlite:///{state}/keystone.sqlite\n"
         f"[token]\nexpiration = {seconds}\n"
         f"[fernet_tokens]\nkey_repository = {state}/fernet\n"
+        f"[fernet_receipts]\nkey_repository = {state}/fernet\n"
         f"[credential]\nkey_repository = {state}/credential\n"
         # Without it a request costs half a second of processor time. In memory it is right for one process
         # only, which with one thread also keeps writers out of each other's way in SQLite.
