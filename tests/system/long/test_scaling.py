@@ -7,11 +7,9 @@ _TRIES = 3
 
 
 def test_eight_workers_do_the_work_of_seven() -> None:
-    one, table = scaling.measure(1), ""
-    for _ in range(_TRIES):
-        eight = scaling.measure(8)
-        table += "\n" + eight.line(one)
-        if eight.rate >= 7 * one.rate:
-            break
-    print("\n" + one.line(one) + table)
-    assert eight.rate >= 7 * one.rate, table
+    one, eight = scaling.measure(1), []
+    while not eight or (eight[-1].rate < 7 * one.rate and len(eight) < _TRIES):
+        eight.append(scaling.measure(8))
+    table = "\n".join(["", one.line(one), *(each.line(one) for each in eight)])
+    print(table)
+    assert eight[-1].rate >= 7 * one.rate, table
