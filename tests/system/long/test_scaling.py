@@ -7,7 +7,8 @@ _TRIES = 3
 
 
 def test_eight_workers_do_the_work_of_seven() -> None:
-    one, eight = scaling.measure(1), []
+    one = scaling.measure(1)
+    eight: list[scaling.Figure] = []
     while not eight or (eight[-1].rate < 7 * one.rate and len(eight) < _TRIES):
         eight.append(scaling.measure(8))
     table = "\n".join(["", one.line(one), *(each.line(one) for each in eight)])
