@@ -63,6 +63,7 @@ def next_up(owner: str | None = None) -> list[Bell]:
 def _advance(owner: str, queue: str) -> list[Bell]:
     most = config.CONF.gantry.imports_per_project
     with db.transaction() as session:
+        quota.lock(session, owner)  # of several that look at the same time, one after another rings
         rung = tasks.rung(session, owner, queue)
         free = tasks.AHEAD - rung
         if most:
