@@ -50,6 +50,8 @@ missing_packages() {
     [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || echo rabbitmq-server
     # Only the programs, without the system service of package mariadb-server.
     { command -v mariadbd || [ -x /usr/sbin/mariadbd ]; } >/dev/null || echo mariadb-server-core
+    # A program of mariadb-install-db, which mariadb-server-core brings without it.
+    command -v my_print_defaults >/dev/null || echo mariadb-client-core
 }
 
 python_package() { "$PYTHON" -c 'import sys; print("python%d.%d" % sys.version_info[:2])'; }

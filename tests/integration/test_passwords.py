@@ -4,7 +4,6 @@ import contextlib
 import getpass
 import pathlib
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 
 import pymysql  # type: ignore[import-untyped]
@@ -41,7 +40,7 @@ def mariadb() -> Iterator[str]:
         data, place, me = room / "data", room / "sql.sock", getpass.getuser()
         install = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", f"--user={me}"]
         whole = [*install, "--auth-root-authentication-method=normal", "--skip-test-db"]
-        subprocess.run(whole, check=True, capture_output=True)
+        databases._run(whole)
         server = [
             databases._program("mariadbd"),
             "--no-defaults",
