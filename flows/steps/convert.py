@@ -62,17 +62,18 @@ class Convert(task.Task):
         _remove_outputs(watch.plan)
 
 
-def _output(plan: imports.Plan) -> pathlib.Path:
+def _output(plan: imports.Plan, attempt: int | None = None) -> pathlib.Path:
     """Each attempt has a name of its own: the qemu-img of one that is only paused may go on writing."""
     target = config.CONF.image_conversion.output_format
-    return staging.path(plan.image_id, f".{plan.lease.attempt}.{target}")
+    return staging.path(plan.image_id, f".{attempt or plan.lease.attempt}.{target}")
 
 
 def _remove_outputs(plan: imports.Plan) -> None:
-    """Those of all attempts."""
-    output = _output(plan)
-    for file in output.parent.glob(f"{plan.image_id}.*{output.suffix}*"):
-        file.unlink(missing_ok=True)
+    """Those of the attempts up to this one; a later one may be at work, and this one not know it yet."""
+    for attempt in range(1, plan.lease.attempt + 1):
+        output = _output(plan, attempt)
+        for file in output.parent.glob(f"{output.name}*"):
+            file.unlink(missing_ok=True)
 
 
 def _check_source(source: pathlib.Path, declared: str) -> None:

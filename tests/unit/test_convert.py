@@ -1,0 +1,23 @@
+"""The step that converts, where two workers believe to have the task."""
+
+import dataclasses
+
+import pytest
+
+from flows.steps import convert
+from images import staging
+from tests.unit.test_flows import plan
+from workers import heartbeat
+
+
+@pytest.mark.usefixtures("configure")
+def test_a_late_attempt_leaves_the_output_of_the_next_one_alone() -> None:
+    """The one that has lost its lease may not know it yet; the other's qemu-img is at work."""
+    mine = dataclasses.replace(
+        plan("file"), lease=dataclasses.replace(plan("file").lease, attempt=2)
+    )
+    for name in (".1.raw", ".2.raw", ".2.raw.facts", ".3.raw", ".12.raw"):
+        staging.path("image", name).write_bytes(b"x")
+    convert.Convert().revert(watch=heartbeat.Heartbeat(mine))
+    left = sorted(file.name for file in staging.path().iterdir())
+    assert left == ["image.12.raw", "image.3.raw"]
