@@ -7,7 +7,7 @@ import flask
 from werkzeug import wsgi
 
 from api import body, ranges, render
-from images import catalog, config, db, errors, locations, models, policy, stores, uploads
+from images import catalog, config, errors, locations, policy, records, stores, uploads
 
 _LOG = logging.getLogger(__name__)
 
@@ -55,18 +55,17 @@ def download(image_id: str) -> flask.Response:
     """GET /v2/images/{id}/file."""
     body.refuse(flask.request.environ)
     asker = flask.g.context
-    with db.reading() as session:
-        image = catalog.get(session, asker, image_id)
+    image = catalog.show(asker, image_id)
     policy.enforce(asker, "download_image", image)
     if image.status == "deactivated" and not asker.is_admin:
         raise errors.Forbidden(f"The requested image {image.id} has been deactivated.")
-    rows = locations.preferring(image.location_rows, _preferred(image))
+    rows = locations.preferring(image.locations, _preferred(image))
     # Of an image that is being imported some stores may have the bytes already, but nobody has judged them.
     usable = rows and image.status in ("active", "deactivated")
     return _send_first(image, rows) if usable else render.empty()
 
 
-def _preferred(image: models.Image) -> list[str]:
+def _preferred(image: records.Record) -> list[str]:
     """The stores that the caller would like the bytes from; they are tried first."""
     named = [name.strip() for name in flask.request.args.get("prefer", "").split(",")]
     wanted = [name for name in named if name]
@@ -84,7 +83,7 @@ def _preferred(image: models.Image) -> list[str]:
     return wanted
 
 
-def _send_first(image: models.Image, rows: list[models.ImageLocation]) -> flask.Response:
+def _send_first(image: records.Record, rows: list[records.Location]) -> flask.Response:
     """The bytes from the first location that gives them."""
     for row in rows[:-1]:
         try:
@@ -94,7 +93,7 @@ def _send_first(image: models.Image, rows: list[models.ImageLocation]) -> flask.
     return _send(image, rows[-1])
 
 
-def _send(image: models.Image, location: models.ImageLocation) -> flask.Response:
+def _send(image: records.Record, location: records.Location) -> flask.Response:
     opened = stores.open_location(location)
     size = image.size if opened.size is None else opened.size
     if size is None:  # neither Glance's v1 nor its store has said

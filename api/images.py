@@ -20,7 +20,7 @@ def create() -> flask.Response:
         image = editing.create(session, flask.g.context, fields)
         if allowed:
             quota.admit_image(session, allowed)
-    answer = render.answer(render.image(image), 201)
+    answer = render.answer(render.changed(image), 201)
     answer.headers["Location"] = f"{versions.base_url(flask.request.environ)}/v2/images/{image.id}"
     if methods := config.CONF.enabled_import_methods:
         answer.headers["OpenStack-image-import-methods"] = ",".join(methods)
@@ -36,23 +36,21 @@ def index() -> flask.Response:
     query = paging.query(flask.request)
     asker = flask.g.context
     policy.enforce(asker, "get_images")
-    with db.reading() as session:
-        found = catalog.page(session, asker, query)
+    found = catalog.page(asker, query)
     shown = policy.sift(asker, found)
     more = shown and len(found) == query.limit
     links = paging.links(flask.request, found[-1].id if more else None)
-    records = [render.image(image) for image in shown]
-    return render.answer({"images": records, **links, "schema": "/v2/schemas/images"})
+    images = [render.image(record) for record in shown]
+    return render.answer({"images": images, **links, "schema": "/v2/schemas/images"})
 
 
 @blueprint.get("/<image_id>")
 def show(image_id: str) -> flask.Response:
     """GET /v2/images/{id}."""
     body.refuse(flask.request.environ)
-    with db.reading() as session:
-        image = catalog.get(session, flask.g.context, image_id)
-    policy.enforce(flask.g.context, "get_image", image)
-    return render.answer(render.image(image))
+    record = catalog.show(flask.g.context, image_id)
+    policy.enforce(flask.g.context, "get_image", record)
+    return render.answer(render.image(record))
 
 
 @blueprint.patch("/<image_id>")
@@ -64,12 +62,12 @@ def update(image_id: str) -> flask.Response:
     editing.check_names((change.name for change in changes), creating=False)
     schemas.check_changes(changes)
     if moves:
-        return render.answer(render.image(locations.patch(image_id, changes, moves)))
+        return render.answer(render.changed(locations.patch(image_id, changes, moves)))
     with db.transaction() as session:
         image = catalog.get(session, flask.g.context, image_id, lock=True)
         policy.enforce(flask.g.context, "modify_image", image)
         editing.apply(session, flask.g.context, image, changes)
-    return render.answer(render.image(image))
+    return render.answer(render.changed(image))
 
 
 @blueprint.delete("/<image_id>")

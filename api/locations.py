@@ -40,10 +40,9 @@ def add(image_id: str) -> flask.Response:
 def index(image_id: str) -> flask.Response:
     """GET /v2/images/{id}/locations."""
     body.refuse(flask.request.environ)
-    with db.reading() as session:
-        image = catalog.get(session, flask.g.context, image_id, parts=("locations",))
-    policy.enforce(flask.g.context, "fetch_image_location", image)
-    return render.answer(render.locations(image))
+    record = catalog.show(flask.g.context, image_id)
+    policy.enforce(flask.g.context, "fetch_image_location", record)
+    return render.answer(render.locations(record))
 
 
 @blueprint.delete("/stores/<store_id>/<image_id>")

@@ -9,42 +9,36 @@ from typing import Any
 
 import flask
 
-from images import config, extras, location_tasks, models, policy, protections, stores
+from images import config, extras, location_tasks, models, policy, protections, records, stores
 from images import locations as places
 
-_BASE = (
-    *("id", "name", "status", "visibility", "owner", "protected", "os_hidden"),
-    *("disk_format", "container_format", "min_disk", "min_ram", "size", "virtual_size"),
-    *("checksum", "os_hash_algo", "os_hash_value"),
-)
+_BASE = [name for name in records.COLUMNS if not name.endswith("_at")]
 #: Marks that tell other processes of a Glance where to ask, and nobody else.
 _HIDDEN = ("os_glance_stage_host", "os_glance_hash_op_host", location_tasks.REFUSED)
 
 
-def image(record: models.Image) -> dict[str, Any]:
-    """One image with its properties, tags and locations loaded, as the caller may see it."""
-    may = judge().allows
+def image(record: records.Record) -> dict[str, Any]:
+    """One image as the caller may see it."""
+    may, described = judge().allows, extras.known()
     shown: dict[str, Any] = {
-        name: value
+        name: value if value is not None or name in described else ""
         for name, value in record.properties.items()
         if name not in _HIDDEN and may("read", name)
     }
-    for name in extras.known().keys() & shown.keys():
-        shown[name] = record.property_rows[name].value  # which may be null
-    shown |= {name: getattr(record, name) for name in _BASE}
+    for name in _BASE:
+        shown[name] = getattr(record, name)
+    _add_places(shown, record)
     path = f"/v2/images/{record.id}"
-    return (
-        shown
-        | _places(record)
-        | {
-            "tags": record.tags,
-            "created_at": date(record.created_at),
-            "updated_at": date(record.updated_at or record.created_at),
-            "self": path,
-            "file": f"{path}/file",
-            "schema": "/v2/schemas/image",
-        }
-    )
+    shown["tags"] = record.tags
+    shown["created_at"], shown["updated_at"] = record.created_at, record.updated_at
+    shown["self"], shown["file"] = path, f"{path}/file"
+    shown["schema"] = "/v2/schemas/image"
+    return shown
+
+
+def changed(row: models.Image) -> dict[str, Any]:
+    """An image that was just made or changed, with all its parts loaded."""
+    return image(records.of(row))
 
 
 def judge() -> protections.Judge:
@@ -55,39 +49,35 @@ def judge() -> protections.Judge:
     return made
 
 
-def _places(record: models.Image) -> dict[str, Any]:
+def _add_places(shown: dict[str, Any], record: records.Record) -> None:
     """The conditional members: where the bytes are, as far as this service shows that to the caller."""
-    shown: dict[str, Any] = {}
-    rows = places.ordered(record.location_rows)
+    rows = places.ordered(record.locations)
     if stores.multi():
-        named = [(row.meta_data or {}).get("store") for row in rows]
+        named = [row.meta_data.get("store") for row in rows]
         if names := [name for name in named if name] or _refused(record):
             shown["stores"] = ",".join(names)
-    with_direct, with_all = (
-        config.CONF.show_image_direct_url and rows,
-        config.CONF.show_multiple_locations,
-    )
+    with_direct = config.CONF.show_image_direct_url and rows
+    with_all = config.CONF.show_multiple_locations
     if (with_direct or with_all) and _may_see_places(record):
         if with_direct:
             shown["direct_url"] = rows[0].value
         if with_all:
             shown["locations"] = locations(record)
-    return shown
 
 
-def locations(record: models.Image) -> list[dict[str, Any]]:
+def locations(record: records.Record) -> list[dict[str, Any]]:
     """An image's locations, the heaviest store's first (contract section 2.11)."""
-    rows = places.ordered(record.location_rows)
-    return [{"url": row.value, "metadata": row.meta_data or {}} for row in rows]
+    rows = places.ordered(record.locations)
+    return [{"url": row.value, "metadata": row.meta_data} for row in rows]
 
 
-def _refused(record: models.Image) -> list[str]:
+def _refused(record: records.Record) -> list[str]:
     """The store of a location whose data were not what was said; Glance shows it, and Tempest looks."""
-    row = record.property_rows.get(location_tasks.REFUSED)
-    return [row.value] if row and row.value and not row.deleted else []
+    name = record.properties.get(location_tasks.REFUSED)
+    return [name] if name else []
 
 
-def _may_see_places(record: models.Image) -> bool:
+def _may_see_places(record: records.Record) -> bool:
     """Policy `get_image_location`, asked once for images that it does not tell from one another."""
     rule = "get_image_location"
     if "places_seen" not in flask.g:

@@ -1,13 +1,15 @@
 """Finding images: by id, and in pages of a list (contract sections 2.1.2 and 2.1.3)."""
 
 import dataclasses
+import functools
+import re
 from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from images import context, errors, filters, models, visibility, walks
+from images import context, db, errors, filters, models, records, visibility, walks
 
 _I = models.Image
 _PARTS: dict[str, orm.InstrumentedAttribute[Any]] = {
@@ -15,13 +17,15 @@ _PARTS: dict[str, orm.InstrumentedAttribute[Any]] = {
     "tags": _I.tag_rows,
     "locations": _I.location_rows,
 }
-_ID_LENGTH = 36
+_THERE = (_I.deleted.is_(False), _I.status.not_in(("deleted", "pending_delete")))
+#: An id that the database can be asked for.
+_ID = re.compile("[^\0\ud800-\udfff\U00010000-\U0010ffff]{1,36}")
 #: Up to so many images are looked at one by one rather than passed on a walk.
 _FEW = 1000
-#: Ids that a statement may name; no page is longer unless `api_limit_max` is set beyond it.
-_PIECE = 30_000
 #: Filters that are looked at to find few.
 _CHOICES = 4
+#: Statements that are kept.
+_KNOWN = 256
 ALL_PARTS = tuple(_PARTS)
 
 #: What a list may be sorted by.
@@ -40,9 +44,12 @@ class Query:
     #: Id of the last image of the page before, or None for the first page.
     marker: str | None
     #: (key, "asc" or "desc"); the last one is `id`, so that the order is total.
-    sort: tuple[tuple[str, str], ...]
+    sort: walks.Sort
     #: The parameters that narrow the list (`images.filters`).
     filters: list[tuple[str, str]]
+
+
+_ANYBODY = context.Context("", "any", "any", (), is_admin=False, request_id="")
 
 
 def get(
@@ -61,8 +68,7 @@ def get(
     Raises:
         NotFound: there is none, it is deleted, or the asker may not see it.
     """
-    query = sa.select(_I).where(_I.id == image_id, _I.deleted.is_(False))
-    query = query.where(_I.status.not_in(("deleted", "pending_delete")))
+    query = sa.select(_I).where(_I.id == image_id, *_THERE)
     if not asker.is_admin:
         query = query.where(visibility.seen(asker))
     for number, part in enumerate(parts):
@@ -71,40 +77,86 @@ def get(
         query = query.options(load(_PARTS[part]))
     if lock:
         query = query.with_for_update(of=_I)
-    storable = len(image_id) <= _ID_LENGTH and not filters.UNSTORABLE.search(image_id)
-    image = session.scalars(query).unique().one_or_none() if storable else None
+    image = session.scalars(query).unique().one_or_none() if _ID.fullmatch(image_id) else None
     if image is None:
         raise errors.NotFound(f"No image found with ID {image_id}")
     return image
 
 
-def page(session: orm.Session, asker: context.Context, query: Query) -> list[models.Image]:
-    """A page of the images that the asker may list, whole: at most five statements.
+def show(asker: context.Context, image_id: str) -> records.Record:
+    """An image that the asker may see, in one statement.
+
+    Raises:
+        NotFound: there is none, it is deleted, or the asker may not see it.
+    """
+    statement = _statement_for_one(_shape(asker))
+    found = (
+        records.read(statement, {"id": image_id, "asker": asker.owner})
+        if _ID.fullmatch(image_id)
+        else []
+    )
+    if not found:
+        raise errors.NotFound(f"No image found with ID {image_id}")
+    return found[0]
+
+
+def page(asker: context.Context, query: Query) -> list[records.Record]:
+    """A page of the images that the asker may list: at most three statements.
 
     Raises:
         Invalid: a filter has a value that it cannot have, or there is no such marker.
         Forbidden: the marker is an image that the asker may not see.
     """
-    conditions = filters.conditions(asker, query.filters)
-    after = None if query.marker is None else _marker(session, asker, query.marker)
-    if not query.limit:
+    narrowed = filters.usable(asker, query.filters)
+    after = None if query.marker is None else _marker(asker, query.marker, query.sort)
+    few = _few(filters.choices(narrowed))
+    blank = None if after is None else tuple(value is None for value in after.values())
+    make = _statement if few is None else _statement.__wrapped__
+    statement = make(_shape(asker), narrowed, query.sort, query.limit, blank, few)
+    if statement is None or not query.limit:
         return []
-    last = dict(query.filters)
-    few = _few(session, filters.choices(asker, query.filters))
-    roads = walks.over(asker, last) if few is None else walks.to(few)
-    if not roads:
-        return []
-    order = walks.order_of(last, query.sort)
-    statement = walks.page(roads, conditions, query.sort, after, query.limit, order).options(
-        orm.joinedload(_I.location_rows),
-        # One statement for each, however long the page is: SQLAlchemy's own pieces are of 500.
-        orm.selectinload(_I.property_rows, chunksize=_PIECE),
-        orm.selectinload(_I.tag_rows, chunksize=_PIECE),
+    values = {f"after_{key}": value for key, value in (after or {}).items()}
+    return records.read(statement, {"asker": asker.owner, **values})
+
+
+def _shape(asker: context.Context) -> context.Context:
+    """What a statement depends on of who asks; the project itself is said when it is run."""
+    return dataclasses.replace(
+        _ANYBODY, is_admin=asker.is_admin, owner=_ANYBODY.owner if asker.owner else None
     )
-    return list(session.scalars(statement).unique())
 
 
-def _few(session: orm.Session, choices: list[sa.Select[str]]) -> list[str] | None:
+@functools.lru_cache(_KNOWN)
+def _statement_for_one(asker: context.Context) -> sa.Select[Any]:
+    query = records.query().where(*_THERE, _I.id == sa.bindparam("id"))
+    return query if asker.is_admin else query.where(visibility.seen(asker))
+
+
+@functools.lru_cache(_KNOWN)
+def _statement(
+    asker: context.Context,
+    narrowed: filters.Parameters,
+    sort: walks.Sort,
+    limit: int,
+    blank: tuple[bool, ...] | None,
+    few: tuple[str, ...] | None,
+) -> sa.Select[Any] | None:
+    """The statement for a page, or None where nothing can be on it; building one takes longer than to run it.
+
+    `blank` says of the marker's values which are NULL.
+    """
+    conditions = filters.conditions(asker, narrowed)
+    last = dict(narrowed)
+    roads = walks.over(asker, last) if few is None else walks.to(few)
+    keys = (key for key, _ in sort)
+    after = (
+        None if blank is None else {k: None if b else "" for k, b in zip(keys, blank, strict=True)}
+    )
+    order = walks.order_of(last, sort)
+    return walks.page(roads, conditions, sort, after, limit, order) if roads else None
+
+
+def _few(choices: list[sa.Select[str]]) -> tuple[str, ...] | None:
     """The ids that the most telling filter leaves, or None where each leaves many; in one statement.
 
     A rare tag would have the walks pass nearly all images for one page; a frequent one ends them soon.
@@ -116,19 +168,18 @@ def _few(session: orm.Session, choices: list[sa.Select[str]]) -> list[str] | Non
         for number, choice in enumerate(choices[:_CHOICES])
     ]
     found: list[list[str]] = [[] for _ in firsts]
-    for number, image_id in session.execute(sa.union_all(*firsts)):
-        found[number].append(image_id)
+    for row in db.fetch(sa.union_all(*firsts)):
+        found[row[0]].append(row[1])
     fewest = min(found, key=len)
-    return fewest if len(fewest) <= _FEW else None
+    return tuple(fewest) if len(fewest) <= _FEW else None
 
 
-def _marker(session: orm.Session, asker: context.Context, image_id: str) -> models.Image:
-    known = not filters.UNSTORABLE.search(image_id)
-    query = sa.select(_I, visibility.seen(asker).label("seen")).where(_I.id == image_id)
-    found = session.execute(query).one_or_none() if known else None
-    if found is None or (found[0].deleted and not asker.is_admin):
+def _marker(asker: context.Context, image_id: str, sort: walks.Sort) -> walks.Marker:
+    columns = [getattr(_I, key) for key, _ in sort]
+    query = sa.select(_I.deleted, visibility.seen(asker).label("seen"), *columns)
+    found = db.fetch(query.where(_I.id == image_id)) if _ID.fullmatch(image_id) else []
+    if not found or (found[0].deleted and not asker.is_admin):
         raise errors.Invalid(f"The marker {image_id} is no image")
-    if not found[1]:
+    if not found[0].seen:
         raise errors.Forbidden(f"You may not see the image {image_id} of the marker")
-    image: models.Image = found[0]
-    return image
+    return {key: value for (key, _), value in zip(sort, found[0][2:], strict=True)}

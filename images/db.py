@@ -8,15 +8,17 @@ import datetime
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc, orm
 
-from images import config, errors, outages
+from images import config, errors, outages, packing
 
 _engine: sa.Engine | None = None
+#: For single statements that only read: no transaction is begun, checked before or rolled back after them.
+_reader: sa.Engine | None = None
 #: Seconds for which an outage is waited out; 0: not at all (`abandon_on_outage`).
 _patience = 0.0
 #: Seconds between two looks at a database that is away.
@@ -41,6 +43,7 @@ def _connect(backend: str, idle: int) -> dict[str, Any]:
     # stands in the comment is read by MariaDB alone; MySQL has no such limit.
     return {
         "init_command": "SET SESSION optimizer_switch = 'index_merge=off' "
+        f", group_concat_max_len = {packing.MOST} "
         f"/*M!100300 , idle_transaction_timeout = {idle} */"
     }
 
@@ -74,17 +77,21 @@ def engine() -> sa.Engine:
     return _engine
 
 
+def _url(url: str) -> sa.URL:
+    """With the driver that we have."""
+    made = sa.make_url(url)
+    if made.drivername == "postgresql":
+        return made.set(drivername="postgresql+psycopg")
+    return made.set(drivername="mysql+pymysql") if made.drivername == "mysql" else made
+
+
 def create_engine(url: str, idle: int = _IDLE_DEFAULT) -> sa.Engine:
     """An engine for `url`, with what SQLite needs to serve several processes at once.
 
     A transaction that stands still for `idle` seconds is rolled back by the server, and its connection
     closed; SQLite has no server to do that.
     """
-    made = sa.make_url(url)
-    if made.drivername == "postgresql":
-        made = made.set(drivername="postgresql+psycopg")
-    elif made.drivername == "mysql":
-        made = made.set(drivername="mysql+pymysql")
+    made = _url(url)
     if made.get_backend_name() != "sqlite":
         # PostgreSQL's default; under MariaDB's own, inserts into the same gap of an index would deadlock.
         return sa.create_engine(
@@ -98,6 +105,30 @@ def create_engine(url: str, idle: int = _IDLE_DEFAULT) -> sa.Engine:
     sa.event.listen(made_engine, "connect", _prepare_sqlite)
     sa.event.listen(made_engine, "begin", _begin_sqlite)
     return made_engine
+
+
+def reader() -> sa.Engine:
+    """This process's engine for `fetch`, made when it is first needed."""
+    global _reader  # noqa: PLW0603
+    if _reader is None:
+        _reader = _create_reader(config.CONF.database.connection)
+    return _reader
+
+
+def _create_reader(url: str) -> sa.Engine:
+    """An engine whose connections are in no transaction, and are not looked at before they are used."""
+    made = _url(url)
+    backend = made.get_backend_name()
+    engine_made = sa.create_engine(
+        made,
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+        pool_recycle=3600,
+        connect_args=_unless_named(made, _connect(backend, _IDLE_DEFAULT)),
+    )
+    if backend == "sqlite":
+        sa.event.listen(engine_made, "connect", _prepare_sqlite)
+    return engine_made
 
 
 def _unless_named(url: sa.URL, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -161,6 +192,34 @@ def reading() -> Iterator[orm.Session]:
         raise
 
 
+def fetch(
+    statement: sa.Select[Any] | sa.CompoundSelect[Any], values: Mapping[str, Any] | None = None
+) -> Sequence[sa.Row[*tuple[Any, ...]]]:
+    """The rows of one statement that only reads; `values` are those of its named parameters.
+
+    Raises:
+        Unavailable, Abandoned: as `transaction` does.
+    """
+    try:
+        try:
+            return _fetch(reader(), statement, values)
+        except exc.DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+        # It was one that the server had closed; the pool has none of those any more.
+        return _fetch(reader(), statement, values)
+    except exc.SQLAlchemyError as error:
+        _translate(error)
+        raise
+
+
+def _fetch(
+    engine_of: sa.Engine, statement: sa.Executable, values: Mapping[str, Any] | None
+) -> Sequence[sa.Row[*tuple[Any, ...]]]:
+    with engine_of.connect() as made:
+        return made.execute(statement, values).all()
+
+
 @contextlib.contextmanager
 def connection() -> Iterator[sa.Connection]:
     """A connection in a transaction of its own, for what is not about records: the tables themselves.
@@ -201,10 +260,11 @@ def dispose() -> None:
 
 
 def _forget(*, close: bool) -> None:
-    global _engine  # noqa: PLW0603
-    if _engine is not None:
-        _engine.dispose(close=close)
-    _engine = None
+    global _engine, _reader  # noqa: PLW0603
+    for made in (_engine, _reader):
+        if made is not None:
+            made.dispose(close=close)
+    _engine = _reader = None
 
 
 os.register_at_fork(after_in_child=lambda: _forget(close=False))

@@ -2,7 +2,7 @@
 
 import datetime
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -52,19 +52,36 @@ _BIGGEST = (1 << 63) - 1
 _ITEM = re.compile(r'"((?:[^"\\]|\\.)*)"|([^",]*)')
 
 
-def conditions(asker: context.Context, parameters: list[tuple[str, str]]) -> list[Condition]:
-    """Everything that an image of the list must fulfil, what the asker may see included.
+#: (name, value), in the order of the query.
+Parameters = tuple[tuple[str, str], ...]
 
-    `parameters` are the query's, in its order: of a name that is given twice the last one counts, but for
-    tags, of which all do.
+
+def usable(asker: context.Context, parameters: Sequence[tuple[str, str]]) -> Parameters:
+    """The parameters that narrow the asker's list: all but those by properties that it may not read.
 
     Raises:
-        Invalid: a filter has a value that it cannot have.
+        Invalid: there are too many, or one can fit no image.
     """
     if len(parameters) > _MOST:
         raise errors.Invalid(f"A list can be narrowed by at most {_MOST} filters")
     if any(UNSTORABLE.search(name + value) for name, value in parameters):
         raise errors.Invalid("A filter holds characters that no record has: 4-byte UTF-8 or NUL")
+    judge = protections.Judge(asker)
+    return tuple(
+        (name, value)
+        for name, value in parameters
+        if name in _LISTS or not _is_property(name) or judge.allows("read", name)
+    )
+
+
+def conditions(asker: context.Context, parameters: Parameters) -> list[Condition]:
+    """Everything that an image of the list must fulfil, what the asker may see included.
+
+    `parameters` are `usable`: of a name that is given twice the last one counts, but of tags all do.
+
+    Raises:
+        Invalid: a filter has a value that it cannot have.
+    """
     last = dict(parameters)
     scope = [_is(_I.deleted, wanted=False), _I.status.not_in(_UNLISTED)]
     scope += visibility.listed(
@@ -73,13 +90,10 @@ def conditions(asker: context.Context, parameters: list[tuple[str, str]]) -> lis
     last.setdefault("os_hidden", "false")
     last.pop("tag", None)
     found = [*scope, *(_tagged(value) for name, value in parameters if name == "tag")]
-    judge = protections.Judge(asker)
-    secret = {name for name in last if _is_property(name) and not judge.allows("read", name)}
-    ignored = {"deleted", *secret}
-    return found + [_condition(name, value) for name, value in last.items() if name not in ignored]
+    return found + [_condition(name, value) for name, value in last.items() if name != "deleted"]
 
 
-def choices(asker: context.Context, parameters: list[tuple[str, str]]) -> list[sa.Select[str]]:
+def choices(parameters: Parameters) -> list[sa.Select[str]]:
     """Queries for ids of which an index finds the few rows: of each filter that may leave but few images.
 
     The images of a list are among those of each query. `parameters` are such as `conditions` takes.
@@ -90,10 +104,7 @@ def choices(asker: context.Context, parameters: list[tuple[str, str]]) -> list[s
         _condition(name, last[name]) for name in ("id", "checksum", "os_hash_value") if name in last
     ]
     found += [sa.select(_I.id).where(key) for key in keys]
-    judge = protections.Judge(asker)
-    properties = [
-        n for n in last if n not in _LISTS and _is_property(n) and judge.allows("read", n)
-    ]
+    properties = [name for name in last if name not in _LISTS and _is_property(name)]
     return found + [_ids_having(name, last[name]) for name in properties]
 
 

@@ -8,7 +8,7 @@ Contract section 2.11, the old way; a location that is added by POST is the work
 import dataclasses
 import hashlib
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import orm
@@ -22,6 +22,7 @@ from images import (
     models,
     policy,
     quota,
+    records,
     removal,
     statuses,
     stores,
@@ -30,6 +31,8 @@ from images.editing import Change
 
 _HASHES = ("checksum", "os_hash_algo", "os_hash_value")
 _MD5_BYTES = 16
+#: A location to be shown, or one to be changed.
+_Place = TypeVar("_Place", records.Location, models.ImageLocation)
 
 
 @dataclasses.dataclass(slots=True)
@@ -50,7 +53,7 @@ class Draft:
     )
 
 
-def ordered(rows: list[models.ImageLocation]) -> list[models.ImageLocation]:
+def ordered(rows: list[_Place]) -> list[_Place]:
     """The heaviest store's location first, else in the order in which they were made."""
     if len(rows) < 2 or not stores.multi():  # noqa: PLR2004 - one needs no order
         return rows
@@ -58,9 +61,7 @@ def ordered(rows: list[models.ImageLocation]) -> list[models.ImageLocation]:
     return sorted(rows, key=lambda row: -weights.get((row.meta_data or {}).get("store", ""), 0))
 
 
-def preferring(
-    rows: list[models.ImageLocation], store_ids: list[str]
-) -> list[models.ImageLocation]:
+def preferring(rows: list[_Place], store_ids: list[str]) -> list[_Place]:
     """The rows in the order in which to try them: first those in these stores, as they are named."""
     place = {name: number for number, name in enumerate(store_ids)}
     last = len(place)

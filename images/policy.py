@@ -15,7 +15,7 @@ from typing import Any
 from oslo_config import cfg
 from oslo_policy import opts, policy
 
-from images import config, context, errors, models, rules
+from images import config, context, errors, models, records, rules
 
 LOG = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ _CREDENTIALS = {
     "tenant": "owner",
     "user": "user_id",
 }
+_Image = models.Image | records.Record
 _values = operator.attrgetter(*_CREDENTIALS.values())
 
 #: How often it is looked for files that were not there before, in seconds.
@@ -161,9 +162,7 @@ def is_custom(rule: str) -> bool:
     return not _RULES.current().file_rules.keys().isdisjoint((rule, "context_is_admin"))
 
 
-def allowed(
-    asker: context.Context, rule: str, image: models.Image | None = None, **target: Any
-) -> bool:
+def allowed(asker: context.Context, rule: str, image: _Image | None = None, **target: Any) -> bool:
     """Whether `asker` may do what `rule` names, to `image` or to what `target` describes."""
     enforcer = _RULES.current()
     if asker.read_only and rule in rules.FOR_ANYBODY and rule not in enforcer.file_rules:
@@ -173,11 +172,11 @@ def allowed(
         return False  # a token for a domain, the whole system or nothing: no rule is about those
     target.setdefault("project_id", asker.owner)
     if image is not None:  # its columns, and its properties where they are loaded
-        loaded = vars(image)
-        for name, row in loaded.get("property_rows", {}).items():
+        facts = image.facts() if isinstance(image, records.Record) else vars(image)
+        for name, row in facts.get("property_rows", {}).items():
             if not row.deleted:
                 target[name] = row.value
-        target |= loaded | {
+        target |= facts | {
             "image_id": image.id,
             "project_id": image.owner,
             "member_id": None if image.owner == asker.owner else asker.owner,
@@ -190,7 +189,7 @@ def allowed(
     return bool(enforcer.enforce(rule, target, credentials))
 
 
-def _is_owners(asker: context.Context, rule: str, image: models.Image) -> bool:
+def _is_owners(asker: context.Context, rule: str, image: _Image) -> bool:
     """Whether a rule that lets everybody act is about the asker's image.
 
     In Glance up to Rocky almost every rule was `""`, and that one may change only one's own was in the code.
@@ -206,9 +205,7 @@ def _add_service(enforcer: policy.Enforcer, credentials: dict[str, Any]) -> None
         credentials["roles"] += service_roles
 
 
-def enforce(
-    asker: context.Context, rule: str, image: models.Image | None = None, **target: Any
-) -> None:
+def enforce(asker: context.Context, rule: str, image: _Image | None = None, **target: Any) -> None:
     """Refuse what `rule` does not allow to `asker`.
 
     Raises:
@@ -222,7 +219,7 @@ def enforce(
     raise errors.Forbidden(f"You are not authorized to complete {rule} action.")
 
 
-def sift(asker: context.Context, images: list[models.Image]) -> list[models.Image]:
+def sift(asker: context.Context, images: list[records.Record]) -> list[records.Record]:
     """Those of the images that `get_image` allows the asker to see."""
     # Glance's own rule looks at these two only; an operator's may look at everything.
     custom = not _RULES.current().file_rules.keys().isdisjoint(("get_image", "context_is_admin"))

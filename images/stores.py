@@ -23,7 +23,7 @@ from glance_store import location as store_location
 from glance_store import multi_backend
 from oslo_config import cfg
 
-from images import config, errors, file_store, models, remote, staging
+from images import config, errors, file_store, models, records, remote, staging
 
 #: glance_store's own names for what only the service itself may use.
 _RESERVED = {staging.RESERVED_STORE: "file", "os_glance_tasks_store": "file"}
@@ -326,7 +326,7 @@ def delete(url: str, metadata: dict[str, str] | None) -> None:
         driver.delete(location)
 
 
-def open_location(location: models.ImageLocation) -> Opened:
+def open_location(location: models.ImageLocation | records.Location) -> Opened:
     """Open the bytes behind a location.
 
     Raises:

@@ -16,6 +16,11 @@ _VISIBILITIES = ("public", "private", "shared", "community", "all")
 _MEMBER_STATUSES = ("pending", "accepted", "rejected", "all")
 
 
+def me(asker: context.Context) -> sa.BindParameter[str]:
+    """The asker's project in a statement; one that is built once can be asked for others by this name."""
+    return sa.bindparam("asker", asker.owner, sa.String())
+
+
 def ways(asker: context.Context, member_status: str = "all") -> list[Condition]:
     """How an image comes to be among the asker's, apart from being an administrator: any one is enough.
 
@@ -24,7 +29,7 @@ def ways(asker: context.Context, member_status: str = "all") -> list[Condition]:
     """
     found: list[Condition] = [_I.visibility.in_(_OPEN)]
     if asker.owner:
-        found += [_I.owner == asker.owner, shared_with(asker, member_status)]
+        found += [_I.owner == me(asker), shared_with(asker, member_status)]
     return found
 
 
@@ -51,7 +56,7 @@ def listed(asker: context.Context, visibility: str | None, member_status: str) -
         raise errors.Invalid(f"visibility must be one of {', '.join(_VISIBILITIES)}")
     found: list[Condition] = []
     if visibility is None:
-        own = [_I.owner == asker.owner] if asker.owner else []
+        own = [_I.owner == me(asker)] if asker.owner else []
         found.append(sa.or_(_I.visibility != "community", *own))
     elif visibility != "all":  # an empty one is no visibility that an image has
         found.append(_I.visibility == visibility if visibility else sa.false())
@@ -68,7 +73,7 @@ def shared_with(asker: context.Context, member_status: str = "all") -> Condition
     rows = models.ImageMember
     found = [
         rows.image_id == _I.id,
-        rows.member == asker.owner,
+        rows.member == me(asker),
         rows.deleted.is_(False),
         _I.visibility == "shared",
     ]

@@ -8,17 +8,20 @@ show nothing.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext import compiler
 from sqlalchemy.sql import functions
 
-from images import context, models
+from images import context, models, records, visibility
 
 Condition = sa.ColumnElement[bool]
 #: (key, "asc" or "desc") of each column that a list is sorted by.
 Sort = tuple[tuple[str, str], ...]
+#: What a page's predecessor ended with: of its last image the values of the columns that are sorted by.
+Marker = Mapping[str, Any]
 
 _I = models.Image
 _VISIBILITIES = ("public", "private", "shared", "community")
@@ -67,7 +70,8 @@ def over(asker: context.Context, parameters: dict[str, str]) -> list[Walk]:
 
 
 def _of_visible(asker: context.Context, parameters: dict[str, str]) -> list[Walk]:
-    wanted, me = parameters.get("visibility"), asker.owner
+    wanted = parameters.get("visibility")
+    me = visibility.me(asker) if asker.owner else None
     if "owner" in parameters:
         return [Walk(_I.owner == parameters["owner"], "owner")]
     if wanted == "":  # no visibility that an image has
@@ -76,10 +80,10 @@ def _of_visible(asker: context.Context, parameters: dict[str, str]) -> list[Walk
     if asker.is_admin:
         found = [_of(kind) for kind in kinds if wanted or kind != "community"]
         own = sa.and_(_I.owner == me, _is("community"))
-        return found if wanted or not me else [*found, Walk(own, "owner")]
+        return found if wanted or me is None else [*found, Walk(own, "owner")]
     kinds = ("public",) if wanted is None else kinds
     found = [_of(kind) for kind in kinds if kind in ("public", "community")]
-    if not me or wanted in ("public", "community"):
+    if me is None or wanted in ("public", "community"):
         return found
     others = _I.owner.is_distinct_from(me)
     found = [
@@ -91,16 +95,16 @@ def _of_visible(asker: context.Context, parameters: dict[str, str]) -> list[Walk
     return [*found, Walk(sa.and_(_shared_with(me, parameters), others), None)]
 
 
-def to(ids: list[str]) -> list[Walk]:
+def to(ids: tuple[str, ...]) -> list[Walk]:
     """The way to images that are known already."""
     return [Walk(_I.id.in_(ids), None)] if ids else []
 
 
-def _of(visibility: str) -> Walk:
-    return Walk(_I.visibility == visibility, "visibility")
+def _of(kind: str) -> Walk:
+    return Walk(_I.visibility == kind, "visibility")
 
 
-def _shared_with(me: str, parameters: dict[str, str]) -> Condition:
+def _shared_with(me: sa.BindParameter[str], parameters: dict[str, str]) -> Condition:
     rows, status = models.ImageMember, parameters.get("member_status", "accepted")
     found = [rows.member == me, rows.deleted == sa.false()]
     if status != "all":
@@ -108,16 +112,16 @@ def _shared_with(me: str, parameters: dict[str, str]) -> Condition:
     return sa.and_(_is("shared"), _I.id.in_(sa.select(rows.image_id).where(*found)))
 
 
-def _is(visibility: str) -> Condition:
+def _is(wanted: str) -> Condition:
     """Compare so that no index is walked for it: there is a better one."""
-    return _I.visibility.not_in([kind for kind in _VISIBILITIES if kind != visibility])
+    return _I.visibility.not_in([kind for kind in _VISIBILITIES if kind != wanted])
 
 
 def page(
     walks: list[Walk],
     conditions: list[Condition],
     sort: Sort,
-    after: models.Image | None,
+    after: Marker | None,
     limit: int,
     order: str | None,
 ) -> sa.Select[Any]:
@@ -134,7 +138,7 @@ def page(
     if len(firsts) > 1:
         merged = sa.union_all(*(sa.select(one) for one in firsts)).subquery()
         ids = sa.select(merged).order_by(*_order(merged.c, sort)).limit(limit).subquery()
-    return sa.select(_I).join(ids, ids.c.id == _I.id).order_by(*_order(ids.c, sort))
+    return records.query().join_from(_I, ids, ids.c.id == _I.id).order_by(*_order(ids.c, sort))
 
 
 def order_of(parameters: dict[str, str], sort: Sort) -> str | None:
@@ -178,7 +182,7 @@ def _order(
 
 
 def _stretches(
-    sort: Sort, after: models.Image | None
+    sort: Sort, after: Marker | None
 ) -> list[tuple[list[Condition], list[sa.UnaryExpression[Any]]]]:
     """What of a walk lies behind the image `after`, and its order.
 
@@ -191,9 +195,9 @@ def _stretches(
     no_order = _NoOrder(_I.name)
     nameless: list[Condition] = [_I.name.is_(None)]
     named: list[Condition] = [_I.name.is_not(None)]
-    if after is not None and after.name is None:
+    if after is not None and after["name"] is None:
         nameless.append(_behind(after, sort[1:]))
-    if after is not None and after.name is not None:
+    if after is not None and after["name"] is not None:
         named.append(_behind(after, sort, never_null=True))
     both = [
         (
@@ -205,37 +209,43 @@ def _stretches(
     if after is None:
         return both
     if direction == "asc":
-        return both if after.name is None else both[1:]
-    return both[:1] if after.name is None else both
+        return both if after["name"] is None else both[1:]
+    return both[:1] if after["name"] is None else both
 
 
-def _behind(marker: models.Image, sort: Sort, *, never_null: bool = False) -> Condition:
+def _behind(marker: Marker, sort: Sort, *, never_null: bool = False) -> Condition:
     """What comes behind `marker` in the order: its first differing key is on the far side."""
     ways: list[Condition] = []
     same: list[Condition] = []
     for key, direction in sort:
-        value = getattr(marker, key)
+        value = marker[key]
         nullable = key in _NULLABLE and not (never_null and key == sort[0][0])
         ways.append(sa.and_(*same, _beyond(key, direction, value, nullable=nullable)))
         same.append(_equal(key, value))
     first, direction = sort[0]
     if first in _NULLABLE and not never_null:
         return sa.or_(*ways)
-    column, value = getattr(_I, first), getattr(marker, first)
+    column, value = getattr(_I, first), _named(first, marker[first])
     # It follows from the rest, but only this lets SQLite begin in the middle of an index.
     bound = column >= value if direction == "asc" else column <= value
     return sa.and_(bound, sa.or_(*ways))
 
 
+def _named(key: str, value: Any) -> Any:
+    """The marker's value in a statement, so that one which is built once serves other markers too."""
+    return sa.bindparam(f"after_{key}", value, getattr(_I, key).type)
+
+
 def _equal(key: str, value: Any) -> Condition:
     column = getattr(_I, key)
-    return column.is_(None) if value is None else column == value  # type: ignore[no-any-return]
+    return column.is_(None) if value is None else column == _named(key, value)  # type: ignore[no-any-return]
 
 
 def _beyond(key: str, direction: str, value: Any, *, nullable: bool) -> Condition:
     column = getattr(_I, key)
     if value is None:
         return column.is_not(None) if direction == "asc" else sa.false()
+    value = _named(key, value)
     if direction == "asc":
         return column > value  # type: ignore[no-any-return]
     return sa.or_(column < value, column.is_(None)) if nullable else column < value

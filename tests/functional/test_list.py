@@ -208,15 +208,15 @@ def test_a_page_costs_as_many_statements_as_another(four: Api) -> None:
             if not event[2].startswith("BEGIN"):
                 seen.append(event[2])
 
-        sa.event.listen(db.engine(), "before_cursor_execute", record)
+        sa.event.listen(db.reader(), "before_cursor_execute", record)
         four.ask("GET", f"/v2/images?{query}")
-        sa.event.remove(db.engine(), "before_cursor_execute", record)
+        sa.event.remove(db.reader(), "before_cursor_execute", record)
         return len(seen)
 
     marker = four.ask("GET", "/v2/images?limit=1").get_json()["images"][0]["id"]
-    assert count("limit=1") == count("limit=100") == 3
-    assert count(f"limit=100&marker={marker}") == 4
-    assert count(f"limit=100&marker={marker}&tag=t&protected=true") == 5
+    assert count("limit=1") == count("limit=100") == 1
+    assert count(f"limit=100&marker={marker}") == 2
+    assert count(f"limit=100&marker={marker}&tag=t&protected=true") == 3
 
 
 # Who sees what: (visibility, owner, shared with the asker as) of an image named by them.

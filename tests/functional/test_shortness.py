@@ -60,7 +60,8 @@ def traced(work: Callable[[], None]) -> Trace:
     trace = Trace()
     # Now and then a request looks for the policy's files; not in this one, however slow the machine is.
     policy._RULES._next_search = time.monotonic() + 60
-    sa.event.listen(db.engine(), "before_cursor_execute", trace.record)
+    for engine in (db.engine(), db.reader()):
+        sa.event.listen(engine, "before_cursor_execute", trace.record)
     threading.setprofile(trace.profile)
     sys.setprofile(trace.profile)
     try:
@@ -68,7 +69,8 @@ def traced(work: Callable[[], None]) -> Trace:
     finally:
         sys.setprofile(None)
         threading.setprofile(None)
-        sa.event.remove(db.engine(), "before_cursor_execute", trace.record)
+        for engine in (db.engine(), db.reader()):
+            sa.event.remove(engine, "before_cursor_execute", trace.record)
     return trace
 
 

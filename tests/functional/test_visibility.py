@@ -168,7 +168,7 @@ def test_what_nobody_sees(world: None, nobody: context.Context) -> None:
             given = {"visibility": visibility, "member_status": status}
             filters = [(name, value) for name, value in given.items() if value is not None]
             asked = catalog.Query(1000, None, (("id", "asc"),), filters)
-            found = [image.id for image in catalog.page(session, nobody, asked)]
+            found = [image.id for image in catalog.page(nobody, asked)]
             expected = [
                 image_id
                 for image_id, kind in WORLD.items()

@@ -1,0 +1,89 @@
+"""Rows as JSON, made by the database: an image with all its parts is one row of four texts.
+
+A row for each property and tag of a page would cost a hundred times as much to fetch and to take apart as the
+texts do (docs/performance.md). `packed` is one row of a table, `gathered` are the rows of a part; `unpacked`
+reads either.
+"""
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext import compiler
+from sqlalchemy.sql import functions
+
+#: Bytes that MariaDB and MySQL may gather (`group_concat_max_len`); what is longer they cut (`Cut`).
+MOST = 1 << 20
+
+
+class Cut(Exception):
+    """The rows are too long together to be gathered; they have to be read one by one."""
+
+
+class _Packed(functions.FunctionElement[str]):
+    type = sa.Text()
+    inherit_cache = True
+
+
+class _Gathered(functions.FunctionElement[str]):
+    type = sa.Text()
+    inherit_cache = True
+
+
+def packed(*columns: Any) -> sa.ColumnElement[str]:
+    """The values of a row as a JSON array; booleans are 0 and 1 on some databases, and dates are text."""
+    return _Packed(*columns)
+
+
+def gathered(*columns: Any) -> sa.ColumnElement[str]:
+    """All rows of a query, each `packed`, in any order; how many there are stands in front."""
+    return _Gathered(*columns)
+
+
+def unpacked(text: str) -> list[Any]:
+    """The rows that `gathered` has put into one text.
+
+    Raises:
+        Cut: they did not fit.
+    """
+    count, _, rows = text.partition(" ")
+    try:
+        found: list[Any] = json.loads(f"[{rows}]") if rows else []
+    except ValueError:
+        raise Cut from None
+    if len(found) != int(count):
+        raise Cut
+    return found
+
+
+def _arguments(element: functions.FunctionElement[str], compile_: Any, options: Any) -> str:
+    return ", ".join(compile_.process(part, **options) for part in element.clauses)
+
+
+@compiler.compiles(_Packed)
+def _array(element: _Packed, compile_: Any, **options: Any) -> str:
+    return f"json_array({_arguments(element, compile_, options)})"
+
+
+@compiler.compiles(_Packed, "postgresql")
+def _array_of_postgresql(element: _Packed, compile_: Any, **options: Any) -> str:
+    return f"json_build_array({_arguments(element, compile_, options)})::text"
+
+
+@compiler.compiles(_Gathered)
+def _rows(element: _Gathered, compile_: Any, **options: Any) -> str:
+    one = _array(element, compile_, **options)  # type: ignore[arg-type] # the same clauses
+    return f"count(*) || ' ' || coalesce(group_concat({one}, ','), '')"
+
+
+@compiler.compiles(_Gathered, "mysql")
+@compiler.compiles(_Gathered, "mariadb")
+def _rows_of_mariadb(element: _Gathered, compile_: Any, **options: Any) -> str:
+    one = _array(element, compile_, **options)  # type: ignore[arg-type]
+    return f"concat(count(*), ' ', coalesce(group_concat({one} separator ','), ''))"
+
+
+@compiler.compiles(_Gathered, "postgresql")
+def _rows_of_postgresql(element: _Gathered, compile_: Any, **options: Any) -> str:
+    one = _array_of_postgresql(element, compile_, **options)  # type: ignore[arg-type]
+    return f"count(*) || ' ' || coalesce(string_agg({one}, ','), '')"
