@@ -44,5 +44,4 @@ forwarder_headers = ""
 control_socket_disable = True
 proc_name = "gantry-api"
 accesslog = "-"
-# RAW_URI is what was sent, percent-encoded: nobody writes lines of his own into the log.
-access_log_format = '%(h)s "%(m)s %({RAW_URI}e)s" %(s)s %(B)s bytes %(M)s ms'
+logger_class = "api.gunicorn_worker.Logger"

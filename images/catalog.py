@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from images import context, db, errors, filters, models, records, visibility, walks
+from images import context, db, errors, filters, models, packing, records, visibility, walks
 
 _I = models.Image
 _PARTS: dict[str, orm.InstrumentedAttribute[Any]] = {
@@ -147,12 +147,12 @@ def _statement(
     """
     conditions = filters.conditions(asker, narrowed)
     last = dict(narrowed)
-    roads = walks.over(asker, last) if few is None else walks.to(few)
+    order = walks.order_of(last, sort)
+    roads = walks.over(asker, last, order) if few is None else walks.to(few)
     keys = (key for key, _ in sort)
     after = (
         None if blank is None else {k: None if b else "" for k, b in zip(keys, blank, strict=True)}
     )
-    order = walks.order_of(last, sort)
     return walks.page(roads, conditions, sort, after, limit, order) if roads else None
 
 
@@ -163,15 +163,18 @@ def _few(choices: list[sa.Select[str]]) -> tuple[str, ...] | None:
     """
     if not choices:
         return None
-    firsts = [
-        sa.select(sa.literal(number), choice.limit(_FEW + 1).subquery())
-        for number, choice in enumerate(choices[:_CHOICES])
-    ]
-    found: list[list[str]] = [[] for _ in firsts]
-    for row in db.fetch(sa.union_all(*firsts)):
-        found[row[0]].append(row[1])
-    fewest = min(found, key=len)
-    return tuple(fewest) if len(fewest) <= _FEW else None
+    rows = db.fetch(sa.union_all(*map(_at_most, choices[:_CHOICES])))
+    found = [packing.unpacked(ids) for ids, count in rows if count <= _FEW]
+    return tuple(image_id for (image_id,) in min(found, key=len)) if found else None
+
+
+def _at_most(choice: sa.Select[str]) -> sa.Select[Any]:
+    """The ids, if they are few, and how many there are, as far as that matters."""
+    one = choice.limit(_FEW + 1).subquery()
+    ids = packing.gathered(*one.c)
+    return sa.select(
+        sa.case((sa.func.count() <= _FEW, ids), else_=""), sa.func.count()
+    ).select_from(one)
 
 
 def _marker(asker: context.Context, image_id: str, sort: walks.Sort) -> walks.Marker:

@@ -57,6 +57,13 @@ class Image(Stamped, Base):
             for first in ("owner", "visibility")
             for order, columns in _LIST_ORDERS.items()
         ),
+        *(
+            sa.Index(f"gantry_images_all_{order}", "deleted", "os_hidden", *columns)
+            for order, columns in _LIST_ORDERS.items()
+        ),
+        sa.Index(
+            "gantry_images_status_created", "status", "deleted", "os_hidden", "created_at", "id"
+        ),
         Base.__table_args__,
     )
 

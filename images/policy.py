@@ -38,6 +38,8 @@ _CREDENTIALS = {
 _Image = models.Image | records.Record
 _values = operator.attrgetter(*_CREDENTIALS.values())
 
+#: Answers that are remembered.
+_MOST_SAID = 10_000
 #: How often it is looked for files that were not there before, in seconds.
 _SEARCH = 1.0
 _UNUSABLE = (
@@ -61,6 +63,8 @@ class _Rules:
         self._versions: object = None
         #: Rules by which the operator lets everybody do something.
         self.open: frozenset[str] = frozenset()
+        #: What Glance's own rules have been found to say.
+        self.said: dict[object, bool] = {}
 
     def current(self) -> policy.Enforcer:
         """The rules as the files have them now.
@@ -86,7 +90,7 @@ class _Rules:
             LOG.exception("The policy files cannot be used; the rules from before remain in force")
             enforcer = self._enforcer
         else:
-            self._enforcer = enforcer
+            self._enforcer, self.said = enforcer, {}
             self.open = frozenset(
                 n for n, rule in enforcer.file_rules.items() if str(rule.check) == "@"
             )
@@ -165,6 +169,26 @@ def is_custom(rule: str) -> bool:
 def allowed(asker: context.Context, rule: str, image: _Image | None = None, **target: Any) -> bool:
     """Whether `asker` may do what `rule` names, to `image` or to what `target` describes."""
     enforcer = _RULES.current()
+    if target or enforcer.file_rules:
+        return _judge(enforcer, asker, rule, image, target)
+    # Glance's own rules look at these two of an image only, and asking oslo.policy is slow.
+    about = (image.owner, image.visibility) if image else None
+    key = rule, about, asker.read_only, asker.project_id, _values(asker)
+    said = _RULES.said
+    if key not in said:
+        if len(said) >= _MOST_SAID:
+            said.clear()
+        said[key] = _judge(enforcer, asker, rule, image, target)
+    return said[key]
+
+
+def _judge(
+    enforcer: policy.Enforcer,
+    asker: context.Context,
+    rule: str,
+    image: _Image | None,
+    target: dict[str, Any],
+) -> bool:
     if asker.read_only and rule in rules.FOR_ANYBODY and rule not in enforcer.file_rules:
         visibility = target.get("visibility", "public") if image is None else image.visibility
         return visibility in ("public", "community")

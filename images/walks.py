@@ -56,32 +56,49 @@ class Walk:
     column: str | None
 
 
-def over(asker: context.Context, parameters: dict[str, str]) -> list[Walk]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Stretch:
+    """A part of a walk."""
+
+    conditions: list[Condition]
+    order: list[sa.UnaryExpression[Any]]
+
+
+def over(asker: context.Context, parameters: dict[str, str], order: str | None) -> list[Walk]:
     """Disjoint parts of the table that together hold all that the asker's list may hold.
 
-    `parameters` are the list's, as `images.filters` has judged them.
+    `parameters` are the list's, as `images.filters` has judged them, `order` is `order_of` them.
     """
     hidden = parameters.get("os_hidden", "false").lower() == "true"
     pins = (_I.deleted == sa.false(), _I.os_hidden == (sa.true() if hidden else sa.false()))
+    found = _of_admin if asker.is_admin else _of_visible
     return [
         Walk(sa.and_(walk.part, *pins), walk.column) if walk.column else walk
-        for walk in _of_visible(asker, parameters)
+        for walk in found(asker, parameters, order)
     ]
 
 
-def _of_visible(asker: context.Context, parameters: dict[str, str]) -> list[Walk]:
+def _of_admin(_asker: context.Context, parameters: dict[str, str], order: str | None) -> list[Walk]:
+    wanted, status = parameters.get("visibility", "all"), parameters.get("status", ":")
+    if "owner" in parameters:
+        return [Walk(_I.owner == parameters["owner"], "owner")]
+    if wanted != "all":
+        return [_of(wanted)] if wanted else []
+    if ":" not in status and order == "created":
+        return [Walk(_I.status == status, "status")]
+    return [Walk(sa.true(), "all")]  # others' community images, which are not many, are passed
+
+
+def _of_visible(
+    asker: context.Context, parameters: dict[str, str], _order: str | None
+) -> list[Walk]:
     wanted = parameters.get("visibility")
     me = visibility.me(asker) if asker.owner else None
     if "owner" in parameters:
         return [Walk(_I.owner == parameters["owner"], "owner")]
     if wanted == "":  # no visibility that an image has
         return []
-    kinds = _VISIBILITIES if wanted in (None, "all") else (wanted,)
-    if asker.is_admin:
-        found = [_of(kind) for kind in kinds if wanted or kind != "community"]
-        own = sa.and_(_I.owner == me, _is("community"))
-        return found if wanted or me is None else [*found, Walk(own, "owner")]
-    kinds = ("public",) if wanted is None else kinds
+    kinds = _VISIBILITIES if wanted == "all" else (wanted or "public",)
     found = [_of(kind) for kind in kinds if kind in ("public", "community")]
     if me is None or wanted in ("public", "community"):
         return found
@@ -130,9 +147,9 @@ def page(
     `order` is that of the indexes which are to be walked (`order_of`).
     """
     firsts = [
-        _first(walk, [*conditions, *stretch], _columns(sort), own_order, limit, order)
+        _first(walk, conditions, stretch, _columns(sort), limit, order)
         for walk in walks
-        for stretch, own_order in _stretches(sort, after)
+        for stretch in _stretches(sort, after)
     ]
     ids = firsts[0]
     if len(firsts) > 1:
@@ -151,17 +168,17 @@ def order_of(parameters: dict[str, str], sort: Sort) -> str | None:
 def _first(
     walk: Walk,
     conditions: list[Condition],
+    stretch: _Stretch,
     columns: list[Any],
-    own_order: list[sa.UnaryExpression[Any]],
     limit: int,
     index: str | None,
 ) -> sa.Subquery:
-    query = sa.select(*columns).where(walk.part, *conditions)
+    query = sa.select(*columns).where(walk.part, *conditions, *stretch.conditions)
     if walk.column and index:
         # MariaDB would begin at the end of the index, and pass all the pages before this one.
         hint = f"FORCE INDEX (gantry_images_{walk.column}_{index})"
         query = query.with_hint(_I, hint, "mysql").with_hint(_I, hint, "mariadb")
-    return query.order_by(*own_order).limit(limit).subquery()
+    return query.order_by(*stretch.order).limit(limit).subquery()
 
 
 def _columns(sort: Sort) -> list[Any]:
@@ -181,17 +198,15 @@ def _order(
     return found
 
 
-def _stretches(
-    sort: Sort, after: Marker | None
-) -> list[tuple[list[Condition], list[sa.UnaryExpression[Any]]]]:
-    """What of a walk lies behind the image `after`, and its order.
+def _stretches(sort: Sort, after: Marker | None) -> list[_Stretch]:
+    """What of a walk lies behind the image `after`.
 
     Sorted by name it is two stretches, of the images without a name and of those with one: in neither is an
     index out of order, wherever the database puts NULL.
     """
     key, direction = sort[0]
     if key != "name":
-        return [([] if after is None else [_behind(after, sort)], _order(_I, sort))]
+        return [_Stretch([] if after is None else [_behind(after, sort)], _order(_I, sort))]
     no_order = _NoOrder(_I.name)
     nameless: list[Condition] = [_I.name.is_(None)]
     named: list[Condition] = [_I.name.is_not(None)]
@@ -199,12 +214,10 @@ def _stretches(
         nameless.append(_behind(after, sort[1:]))
     if after is not None and after["name"] is not None:
         named.append(_behind(after, sort, never_null=True))
+    by_nothing = no_order.asc() if direction == "asc" else no_order.desc()
     both = [
-        (
-            nameless,
-            [no_order.asc() if direction == "asc" else no_order.desc(), *_order(_I, sort[1:])],
-        ),
-        (named, _order(_I, sort, first_is_null_too=False)),
+        _Stretch(nameless, [by_nothing, *_order(_I, sort[1:])]),
+        _Stretch(named, _order(_I, sort, first_is_null_too=False)),
     ]
     if after is None:
         return both
