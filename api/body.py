@@ -50,6 +50,7 @@ class Body:
         if self._socket:
             self._socket.settimeout(_STALL)
         self._uwsgi = _uwsgi() if "uwsgi.version" in environ else None
+        self._direct = _gunicorn(self._source, self._socket) if self._socket else None
         self._expected = "100-continue" in environ.get("HTTP_EXPECT", "").lower()
         length = environ.get("CONTENT_LENGTH") or "0"
         if "HTTP_TRANSFER_ENCODING" in environ:
@@ -84,6 +85,18 @@ class Body:
         """
         if size < 0:
             return b"".join(iter(lambda: self.read(_PIECE), b""))
+        return bytes(self._take(size))
+
+    def readinto(self, room: memoryview, /) -> int:
+        """`read` for who has a place for the bytes: how many there are now, 0 at the end, and only there."""
+        if self._direct and self._direct.can_read():
+            return len(self._take(len(room), room))
+        piece = self._take(len(room))
+        room[: len(piece)] = piece
+        return len(piece)
+
+    def _take(self, size: int, room: memoryview | None = None) -> bytes | memoryview:
+        """The next bytes, from gunicorn's connection into a room or as the server gives them."""
         if self.length is not None:
             size = min(size, self.length - self.count)
         if self.finished or size == 0:
@@ -92,7 +105,10 @@ class Body:
             if self._uwsgi and self._expected:
                 self._uwsgi.send_continue()
             self._expected = False
-            piece = bytes(self._source.read(size))
+            if self._direct and room is not None:
+                piece: bytes | memoryview = room[: self._direct.readinto(room[:size])]
+            else:
+                piece = bytes(self._source.read(size))
         except errors.GantryError:
             raise
         except Exception as error:  # OSError, and what a server raises for what it cannot parse
@@ -122,6 +138,12 @@ class Body:
                     break
                 if not client.recv_into(scratch, 0, socket.MSG_DONTWAIT):
                     break
+
+
+def _gunicorn(source: Any, sock: socket.socket) -> Any:
+    from api import gunicorn_input  # only there is it needed
+
+    return gunicorn_input.Connection(source, sock, _STALL)
 
 
 def _uwsgi() -> Any:

@@ -30,6 +30,7 @@ _RECEIVE = 64 << 10
 _COURTESY = 0.001
 #: Milliseconds that a thread waits for the next request of a connection before it lets go of it.
 _MOMENT = 2
+_MILLISECOND = datetime.timedelta(milliseconds=1)
 #: An empty line. The parser refuses what does not end its lines with CRLF, so it need not wait for more.
 _END = re.compile(rb"\n\r?\n")
 
@@ -44,12 +45,10 @@ class Logger(glogging.Logger):  # type: ignore[misc]
         percent-encoded: nobody writes lines of his own into the log.
         """
         if self.access_log_enabled:
-            uri = environ["RAW_URI"].replace('"', '\\"')
-            asked = f'{environ["REMOTE_ADDR"]} "{environ["REQUEST_METHOD"]} {uri}"'
-            milliseconds = took // datetime.timedelta(milliseconds=1)
-            self.access_log.info(
-                "%s %s %s bytes %s ms", asked, resp.status_code, resp.sent, milliseconds
-            )
+            uri = environ.get("RAW_URI", "").replace('"', '\\"')
+            asked = f'{environ.get("REMOTE_ADDR")} "{environ.get("REQUEST_METHOD")} {uri}"'
+            status, milliseconds = str(resp.status).split()[0], took // _MILLISECOND
+            self.access_log.info("%s %s %s bytes %s ms", asked, status, resp.sent, milliseconds)
 
 
 class Worker(gthread.ThreadWorker):  # type: ignore[misc]

@@ -22,7 +22,7 @@ from typing import Any
 import urllib3
 import urllib3.connection
 
-from images import config, digests, errors, urls
+from images import config, errors, pipeline, urls
 
 #: Bytes asked of the network at once, and seconds after which what has come is handed on all the same,
 #: so that progress moves on a slow line too.
@@ -212,13 +212,13 @@ class Answer:
         size, since, fault = 0, 0.0, None
         while True:
             try:
-                piece = self._read(response, min(_PIECE, digests.PIECE - size))
+                piece = self._read(response, min(_PIECE, pipeline.PIECE - size))
             except Fault as error:
                 piece, fault = b"", error
             since = since if pending else time.monotonic()
             pending.append(piece)
             size += len(piece)
-            if not piece or size >= digests.PIECE or time.monotonic() - since > _HAND_ON:
+            if not piece or size >= pipeline.PIECE or time.monotonic() - since > _HAND_ON:
                 if size:
                     yield b"".join(pending)
                 pending, size = [], 0

@@ -3,7 +3,7 @@
 import pathlib
 from collections.abc import Callable, Iterable
 
-from images import digests, errors, models, readahead, staging, stores
+from images import digests, errors, models, pipeline, readahead, staging, stores
 
 _Place = tuple[str, dict[str, str]]
 
@@ -68,11 +68,12 @@ def _check(file: pathlib.Path, known: dict[str, str], go_on: Callable[[], object
     """Digest a file by the record's own algorithm, and compare."""
     if not known:
         return
-    hasher = digests.Hasher(known.get("os_hash_algo", "md5"))
-    with file.open("rb", buffering=0) as source:
-        while piece := source.read(digests.PIECE):
-            hasher.update(piece)
+    made = digests.Digests(known.get("os_hash_algo", "md5"))
+    with file.open("rb", buffering=0) as source, pipeline.Pipeline(made.takers) as line:
+        while size := source.readinto(room := line.room()):
+            line.send(room[:size])
             go_on()
-    found = hasher.finish()
+        line.finish()
+    found = made.columns()
     if any(found[name] != value for name, value in known.items()):
         raise errors.ImportFailed("The stored data are no longer what the record's checksum says")

@@ -66,8 +66,7 @@ def add(driver: Any, image_id: str, source: Told, *, link: bool) -> tuple[str, d
             if mode > 0:
                 part.chmod(int(str(mode), 8))
             _sync(part)
-            source.writer.ready()
-            _place(part, target)
+            _place(part, target, source.writer.ready)
             _sync(target.parent)
         finally:
             part.unlink(missing_ok=True)
@@ -90,14 +89,20 @@ def _part(target: pathlib.Path, attempt: int) -> pathlib.Path:
     return parts[-1]
 
 
-def _place(part: pathlib.Path, target: pathlib.Path) -> None:
-    """Give a complete file its name.
+def _place(part: pathlib.Path, target: pathlib.Path, ready: Callable[[], object]) -> None:
+    """Give a complete file its name, if its writer still may.
 
     By linking, which never replaces anything: of two workers that believe to have the task, the one that has
     lost it fails to replace what the other one has stored.
     """
-    target.unlink(missing_ok=True)
-    if not _link(part, target):
+    ready()
+    try:
+        linked = _link(part, target)
+    except FileExistsError:  # an earlier attempt's, unless the next one has been quicker
+        ready()
+        target.unlink(missing_ok=True)
+        linked = _link(part, target)
+    if not linked:
         part.rename(target)
 
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from oslo_utils.imageutils import format_inspector
 
-from images import config, errors
+from images import config, errors, pipeline
 
 #: Formats that are only ever bytes to us: what is in them, a kernel say, may look like a broken
 #: partition table, so that check does not count for them.
@@ -42,11 +42,11 @@ class Inspector:
 
     def __init__(self) -> None:
         self._size = 0
-        self._pieces: collections.deque[bytes] = collections.deque()
+        self._pieces: collections.deque[pipeline.Piece] = collections.deque()
         source = iter(self._pieces.popleft, None)  # what oslo's wrapper takes a piece from
         self._wrapper = format_inspector.InspectWrapper(cast(Any, source))
 
-    def feed(self, piece: bytes) -> None:
+    def feed(self, piece: pipeline.Piece) -> None:
         """Take in one more piece."""
         self._pieces.append(piece)
         self._size += len(piece)

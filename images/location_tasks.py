@@ -30,6 +30,7 @@ from images import (
     leases,
     locations,
     models,
+    pipeline,
     policy,
     quota,
     readahead,
@@ -251,22 +252,17 @@ def _read(
 ) -> dict[str, str]:
     """One try."""
     data = readahead.Pieces(lambda: stores.open_location(_row(plan)).read_range(0, size))
-    hasher, done, waiting = digests.Hasher(name), 0, bytearray()
-    try:
-        with readahead.ReadAhead(data, lambda: on_bytes(done)) as source:
-            while piece := source.read():
-                done += len(piece)
-                waiting += piece
-                on_bytes(done)
-                if len(waiting) >= digests.PIECE:
-                    hasher.update(bytes(waiting))
-                    waiting.clear()
-        hasher.update(bytes(waiting))
-    finally:
-        found = hasher.finish()
+    made, done = digests.Digests(name), 0
+    ahead = readahead.ReadAhead(data, lambda: on_bytes(done))
+    with pipeline.Pipeline(made.takers) as line, ahead as source:
+        while piece := source.read():
+            done += len(piece)
+            line.send(piece)
+            on_bytes(done)
+        line.finish()
     if done != size:
         raise errors.Unavailable(f"{done} bytes came, but its store had promised {size}")
-    return found
+    return made.columns()
 
 
 def accept(plan: imports.Plan, size: int, digest: dict[str, str] | None) -> None:

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from images import answers, config, errors, methods, staging
+from images import answers, config, errors, methods, pipeline, staging
 
 #: A mark is made after so many seconds or bytes, whichever comes first.
 _SECONDS = 1.0
@@ -148,7 +148,7 @@ class Keeper:
         finally:
             ledger.close()
 
-    def write(self, piece: bytes) -> None:
+    def write(self, piece: pipeline.Piece) -> None:
         """Write to the part.
 
         Raises:

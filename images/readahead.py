@@ -22,7 +22,7 @@ class Blocking(Protocol):
     """Bytes that are waited for."""
 
     def pieces(self) -> Iterator[bytes]:
-        """The bytes, in pieces of at most `digests.PIECE`, none of them empty; the thread runs this."""
+        """The bytes, in pieces of at most `pipeline.PIECE`, none of them empty; the thread runs this."""
 
     def stop(self) -> None:
         """Make `pieces` end soon, whatever it is waiting for; nobody wants its bytes any more."""
@@ -89,6 +89,12 @@ class ReadAhead:
             self._ended = not found
             return found
         return b""
+
+    def readinto(self, room: memoryview, /) -> int:
+        """`read` for who has a place for the piece."""
+        piece = self.read()
+        room[: len(piece)] = piece
+        return len(piece)
 
     def _run(self) -> None:
         end: bytes | BaseException = b""

@@ -19,7 +19,7 @@ import urllib.parse
 from collections.abc import Callable
 from typing import BinaryIO, Protocol
 
-from images import config, digests, errors, formats
+from images import config, digests, direct, errors, formats, pipeline
 
 LOG = logging.getLogger(__name__)
 
@@ -33,15 +33,15 @@ _identity = operator.attrgetter("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns
 class Source(Protocol):
     """Bytes that arrive."""
 
-    def read(self, size: int, /) -> bytes:
-        """Up to `size` bytes; none at the end."""
+    def readinto(self, room: memoryview, /) -> int | None:
+        """Put bytes into a room of `pipeline.PIECE`, and say how many; none at the end."""
 
 
 class Sink(Protocol):
     """Where bytes go."""
 
-    def write(self, piece: bytes, /) -> object:
-        """Take all of it."""
+    def write(self, piece: pipeline.Piece, /) -> object:
+        """Take all of it; called in a thread."""
 
 
 class Keep(Protocol):
@@ -127,7 +127,8 @@ def receive(
     final = keep.final if keep else path(image_id)
     try:
         part.unlink(missing_ok=True)
-        with part.open("xb") as file:
+        # What is converted afterwards is read again: that comes from the page cache.
+        with direct.File(part) if digest else part.open("xb") as file:
             sink = keep.sink(file) if keep else file
             seen = _read(source, digest=digest, sink=sink, on_bytes=on_bytes)
             inode = os.fstat(file.fileno()).st_ino
@@ -182,22 +183,20 @@ def _read(
 ) -> tuple[formats.Inspection, dict[str, str] | None]:
     """The one pass over a stream."""
     inspector, total, cap = formats.Inspector(), 0, config.CONF.image_size_cap
-    hasher = digests.Hasher(config.CONF.hashing_algorithm) if digest else None
-    try:
-        while piece := source.read(digests.PIECE):
-            total += len(piece)
+    made = digests.Digests(config.CONF.hashing_algorithm) if digest else None
+    takers = [*(made.takers if made else ()), *([sink.write] if sink else ())]
+    with pipeline.Pipeline(takers) as line:
+        while size := source.readinto(room := line.room()):
+            total += size
             if total > cap:
                 raise errors.LimitExceeded(f"The image is larger than image_size_cap, {cap} bytes")
-            if hasher:
-                hasher.update(piece)
-            if sink:
-                sink.write(piece)
+            piece = room[:size]
             inspector.feed(piece)
+            line.send(piece)
             if on_bytes:
                 on_bytes(total)
-    finally:  # whatever happens, its threads end
-        made = hasher.finish() if hasher else None
-    return inspector.finish(), made
+        line.finish()
+    return inspector.finish(), made.columns() if made else None
 
 
 def facts(file: pathlib.Path) -> Facts | None:

@@ -95,6 +95,12 @@ class Transfer:
         self._position += len(piece)
         return piece
 
+    def readinto(self, room: memoryview, /) -> int:
+        """`read` for who has a place for the piece."""
+        piece = self.read(len(room))
+        room[: len(piece)] = piece
+        return len(piece)
+
     # From an earlier attempt
 
     def _inherited(self, kept: partials.Kept, size: int) -> bytes:

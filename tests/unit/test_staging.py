@@ -19,11 +19,11 @@ pytestmark = pytest.mark.usefixtures("configure")
 class Broken(io.BytesIO):
     """A stream that breaks off behind its first piece."""
 
-    def read(self, size: int | None = -1, /) -> bytes:
+    def readinto(self, room: memoryview, /) -> int:  # type: ignore[override]
         """A piece, and then an error."""
         if self.tell():
             raise errors.SizeMismatch
-        return super().read(size)
+        return super().readinto(room)
 
 
 def names() -> list[str]:
@@ -50,12 +50,12 @@ class Meanwhile(io.BytesIO):
         super().__init__(data)
         self.happens = happens
 
-    def read(self, size: int | None = -1, /) -> bytes:
+    def readinto(self, room: memoryview, /) -> int:  # type: ignore[override]
         """A piece; what happens does so behind the first one."""
-        piece = super().read(size)
-        if self.tell() == len(piece):
+        size = super().readinto(room)
+        if self.tell() == size:
             self.happens()
-        return piece
+        return size
 
 
 def test_two_that_receive_the_same_image() -> None:

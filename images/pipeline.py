@@ -1,0 +1,83 @@
+"""A stream given piece by piece to several takers at once, each in a thread of its own.
+
+Digests and writes let go of the interpreter's lock, so that a stream costs the time of its slowest taker, not
+of all of them one after another.
+"""
+
+import collections
+import concurrent.futures
+import contextlib
+import mmap
+import os
+import threading
+import types
+from collections.abc import Callable, Sequence
+from typing import Self
+
+#: Bytes of one piece. Much smaller ones cost more in handing over than the threads save; larger ones only
+#: memory, of which a stream holds `_DEPTH` pieces.
+PIECE = 2 << 20
+#: Pieces at a time: one that is being filled, and others that are being taken.
+_DEPTH = 3
+#: How much lower than its process a taker's thread stands: whoever waits for an answer of the API, or is
+#: drawn by the same two processors, comes before a digest.
+_NICE = 5
+
+Piece = bytes | memoryview
+
+
+class Pipeline:
+    """Takers of a stream; use it in a `with` block, which ends their threads whatever happens."""
+
+    def __init__(self, takers: Sequence[Callable[[Piece], object]]) -> None:
+        self._takers = [(_thread(), taker) for taker in takers]
+        self._rooms: list[memoryview] = []
+        self._sent: collections.deque[list[concurrent.futures.Future[object]]] = collections.deque()
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        _: BaseException | None,
+        __: types.TracebackType | None,
+    ) -> None:
+        for thread, _taker in self._takers:
+            thread.shutdown(wait=True, cancel_futures=kind is not None)
+
+    def room(self) -> memoryview:
+        """Where the next piece may be put, `PIECE` bytes at the beginning of a page.
+
+        It waits until all have taken what stood there before, and raises what a taker has raised.
+        """
+        self._settle(_DEPTH - 1)
+        if len(self._rooms) < _DEPTH:
+            self._rooms.append(memoryview(mmap.mmap(-1, PIECE)))
+        return self._rooms[self._count % _DEPTH]
+
+    def send(self, piece: Piece) -> None:
+        """Give a piece, which nobody may change any more, to all takers; raises what `room` does."""
+        self._settle(_DEPTH - 1)
+        self._sent.append([thread.submit(taker, piece) for thread, taker in self._takers])
+        self._count += 1
+
+    def finish(self) -> None:
+        """Wait until all have taken everything; raises what `room` does."""
+        self._settle(0)
+
+    def _settle(self, most: int) -> None:
+        while len(self._sent) > most:
+            for future in self._sent.popleft():
+                future.result()
+
+
+def _thread() -> concurrent.futures.ThreadPoolExecutor:
+    return concurrent.futures.ThreadPoolExecutor(1, "pipeline", initializer=_step_back)
+
+
+def _step_back() -> None:
+    me = threading.get_native_id()
+    with contextlib.suppress(OSError):  # some sandboxes allow nobody to be nice
+        os.setpriority(os.PRIO_PROCESS, me, os.getpriority(os.PRIO_PROCESS, me) + _NICE)
