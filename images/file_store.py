@@ -18,6 +18,8 @@ from images import errors
 _COPY_PIECE = 64 << 20
 #: Linking is refused with these across file systems, and where a file system has no links.
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
+#: Copying by ranges is refused with these across file systems (by Linux 5.19 and later), and by some of them.
+_NO_RANGE = (errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def _nothing(*_: object) -> None:
@@ -128,13 +130,21 @@ def _copy(source: Told, target: pathlib.Path) -> None:
     done, size = 0, source.length
     with target.open("xb") as sink:
         while done < size:
-            moved = os.copy_file_range(
-                source.fileno(), sink.fileno(), min(_COPY_PIECE, size - done)
-            )
+            moved = _move(source.fileno(), sink.fileno(), min(_COPY_PIECE, size - done))
             if not moved:
                 raise errors.Unavailable("The file was cut while it was copied")
             done += moved
             source.writer.on_bytes(done)
+
+
+def _move(source: int, sink: int, most: int) -> int:
+    """Let the kernel copy from one file to another; how many bytes it has copied."""
+    try:
+        return os.copy_file_range(source, sink, most)  # by sharing blocks, where that can be done
+    except OSError as error:
+        if error.errno not in _NO_RANGE:
+            raise
+        return os.sendfile(sink, source, None, most)  # from where each of them stands
 
 
 def _sync(path: pathlib.Path) -> None:
