@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from images import errors
+from images import errors, staging
 
 _COPY_PIECE = 64 << 20
 #: Linking is refused with these across file systems, and where a file system has no links.
@@ -67,10 +67,10 @@ def add(driver: Any, image_id: str, source: Told, *, link: bool) -> tuple[str, d
             mode = driver.store_conf.filesystem_store_file_perm
             if mode > 0:
                 part.chmod(int(str(mode), 8))
-            _sync(part)
+            staging.sync(part)
             source.writer.ready()
             _place(part, target)
-            _sync(target.parent)
+            staging.sync(target.parent)
         finally:
             part.unlink(missing_ok=True)
     metadata = dict(driver._get_metadata(str(target)))
@@ -145,11 +145,3 @@ def _move(source: int, sink: int, most: int) -> int:
         if error.errno not in _NO_RANGE:
             raise
         return os.sendfile(sink, source, None, most)  # from where each of them stands
-
-
-def _sync(path: pathlib.Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
