@@ -1,6 +1,7 @@
 """The private Redis (or Valkey) of the embedded default: a unix socket in the state directory, no port."""
 
 import contextlib
+import os
 import re
 import shutil
 import socket
@@ -67,13 +68,14 @@ def _version(binary: str) -> tuple[int, ...]:
 
 
 def command(state: Path) -> list[str]:
-    """The command that runs the broker in the foreground; makes its directory.
+    """The command that runs the broker in the foreground; makes its directory, and mends its log.
 
     Raises:
         BrokerError: no binary, or a path that is too long.
     """
     path = socket_path(state)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _trim_logs(path.parent)
     options = {
         "port": "0",
         "unixsocket": str(path),
@@ -92,6 +94,19 @@ def command(state: Path) -> list[str]:
         find_binary(),
         *(word for key, value in options.items() for word in (f"--{key}", value)),
     ]
+
+
+def _trim_logs(directory: Path) -> None:
+    """Remove the zeros that a power cut leaves where a file's new length was on the disk before its bytes.
+
+    The server goes on with a log that ends in the middle of a command, but does not start on one that ends in
+    zeros, as no command does. What was lost, the sweep rings for again.
+    """
+    for log in directory.rglob("*.aof"):
+        written = log.read_bytes()
+        kept = len(written.rstrip(b"\0"))
+        if kept < len(written):
+            os.truncate(log, kept)
 
 
 def answers(path: Path) -> bool:

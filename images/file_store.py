@@ -13,11 +13,13 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from images import errors
+from images import errors, staging
 
 _COPY_PIECE = 64 << 20
 #: Linking is refused with these across file systems, and where a file system has no links.
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
+#: Copying by ranges is refused with these across file systems (by Linux 5.19 and later), and by some of them.
+_NO_RANGE = (errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def _nothing(*_: object) -> None:
@@ -65,9 +67,9 @@ def add(driver: Any, image_id: str, source: Told, *, link: bool) -> tuple[str, d
             mode = driver.store_conf.filesystem_store_file_perm
             if mode > 0:
                 part.chmod(int(str(mode), 8))
-            _sync(part)
+            staging.sync(part)
             _place(part, target, source.writer.ready)
-            _sync(target.parent)
+            staging.sync(target.parent)
         finally:
             part.unlink(missing_ok=True)
     metadata = dict(driver._get_metadata(str(target)))
@@ -133,18 +135,18 @@ def _copy(source: Told, target: pathlib.Path) -> None:
     done, size = 0, source.length
     with target.open("xb") as sink:
         while done < size:
-            moved = os.copy_file_range(
-                source.fileno(), sink.fileno(), min(_COPY_PIECE, size - done)
-            )
+            moved = _move(source.fileno(), sink.fileno(), min(_COPY_PIECE, size - done))
             if not moved:
                 raise errors.Unavailable("The file was cut while it was copied")
             done += moved
             source.writer.on_bytes(done)
 
 
-def _sync(path: pathlib.Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _move(source: int, sink: int, most: int) -> int:
+    """Let the kernel copy from one file to another; how many bytes it has copied."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return os.copy_file_range(source, sink, most)  # by sharing blocks, where that can be done
+    except OSError as error:
+        if error.errno not in _NO_RANGE:
+            raise
+        return os.sendfile(sink, source, None, most)  # from where each of them stands

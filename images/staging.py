@@ -3,8 +3,8 @@
 A staged image is a file named by the image's id, or `<id>.<attempt>` where a worker has brought it in;
 beside it stand `<name>.facts` (what was found out while it was written), `<name>.part` (a file that is still
 being written), `<name>.kept` (`images.partials`) and `<id>.<format>` (the outcome of a conversion). Whoever
-writes, writes beside and renames, so that a name means a whole file; and nobody writes to a file that another
-one has opened, so a process that was paused, or is late, spoils nothing.
+writes, writes beside, syncs and renames, so that a name means a whole file, after a power cut too; and nobody
+writes to a file that another one has opened, so a process that was paused, or is late, spoils nothing.
 """
 
 import dataclasses
@@ -131,12 +131,18 @@ def receive(
         with direct.File(part) if digest else part.open("xb") as file:
             sink = keep.sink(file) if keep else file
             seen = _read(source, digest=digest, sink=sink, on_bytes=on_bytes)
+            file.flush()
+            os.fsync(file.fileno())
             inode = os.fstat(file.fileno()).st_ino
         if size not in (None, total := part.stat().st_size):
             raise errors.SizeMismatch(f"The request promised {size} bytes, but {total} arrived")
         if keep:
             keep.done(lambda: on_bytes and on_bytes(total))
         part.rename(final)
+        if (
+            not keep
+        ):  # a worker could bring them again, but a client is told that its bytes are here
+            sync(final.parent)
         return _remember(final, inode, *seen)
     except BaseException as error:
         _drop(part, keep, error)
@@ -208,6 +214,15 @@ def facts(file: pathlib.Path) -> Facts | None:
         return known if known.identity == _identity(file.stat()) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def sync(what: pathlib.Path) -> None:
+    """Wait until a file's bytes, or a directory's names, are on the disk for good."""
+    descriptor = os.open(what, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove(image_id: str) -> None:

@@ -49,6 +49,7 @@ class Convert(task.Task):
                 self.name, int(share * described.virtual_size), described.virtual_size
             ),
         )
+        staging.sync(output)  # before the flow's state says that it is there: qemu-img does not
         return {
             "path": str(output),
             "size": output.stat().st_size,

@@ -1,4 +1,8 @@
-"""PostgreSQL and MariaDB, each on a private directory and a unix socket; gone when the block ends."""
+"""PostgreSQL and MariaDB, each on a private directory and a unix socket; gone when the block ends.
+
+A directory that the caller names stays, and is gone on with if there is a database in it. By default nothing
+waits for the disk, which makes tests quick; what a `durable` server has committed outlives a power cut.
+"""
 
 import contextlib
 import getpass
@@ -22,22 +26,25 @@ _MERCY = 20
 
 
 @contextlib.contextmanager
-def postgresql() -> Iterator[str]:
-    """SQLAlchemy's URL of an empty database `gantry` of PostgreSQL."""
+def postgresql(directory: pathlib.Path | None = None, *, durable: bool = False) -> Iterator[str]:
+    """SQLAlchemy's URL of a database `gantry` of PostgreSQL, empty if it is new."""
     programs = _postgresql_programs()
-    with _directory() as room:
+    with _directory(directory) as room:
         # The server refuses to run as root, so root hands the directory to the packages' user.
         other: list[str] = []
         if os.geteuid() == 0:
             other = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
             shutil.chown(room, "postgres", "postgres")
         data = str(room / "data")
-        initdb = [*other, str(programs / "initdb"), "-D", data, "-U", "gantry", "-A", "trust"]
-        _run([*initdb, "-E", "UTF8", "--no-locale", "--no-sync"])
-        quick = ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "shared_buffers=128MB"]
-        quick += ["-c", "synchronous_commit=off", "-c", "max_wal_size=4GB"]
+        if not (room / "data").exists():
+            initdb = [*other, str(programs / "initdb"), "-D", data, "-U", "gantry", "-A", "trust"]
+            _run([*initdb, "-E", "UTF8", "--no-locale", *([] if durable else ["--no-sync"])])
+        options = ["-c", "shared_buffers=128MB", "-c", "max_wal_size=4GB"]
+        if not durable:
+            options += ["-c", "fsync=off", "-c", "full_page_writes=off"]
+            options += ["-c", "synchronous_commit=off"]
         where = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={room}"]
-        command = [*other, str(programs / "postgres"), "-D", data, *where, *quick]
+        command = [*other, str(programs / "postgres"), "-D", data, *where, *options]
         with _server(command, room, signal.SIGINT):  # which does not wait for its clients to go
             service.wait_for(lambda: _postgresql_answers(room), "PostgreSQL to answer")
             yield f"postgresql://gantry@/gantry?host={room}"
@@ -55,11 +62,14 @@ def _postgresql_programs() -> pathlib.Path:
 
 
 def _postgresql_answers(room: pathlib.Path) -> bool:
-    """Whether the server is up; makes the database on the way."""
+    """Whether the server is up; makes the database on the way, if it is not there."""
     try:
-        with psycopg.connect(
-            f"host={room} user=gantry dbname=postgres", autocommit=True
-        ) as connection:
+        with (
+            psycopg.connect(
+                f"host={room} user=gantry dbname=postgres", autocommit=True
+            ) as connection,
+            contextlib.suppress(psycopg.errors.DuplicateDatabase),
+        ):
             connection.execute("CREATE DATABASE gantry")
     except psycopg.OperationalError:
         return False
@@ -67,11 +77,11 @@ def _postgresql_answers(room: pathlib.Path) -> bool:
 
 
 @contextlib.contextmanager
-def mariadb() -> Iterator[str]:
-    """SQLAlchemy's URL of an empty database `gantry` of MariaDB."""
-    with _directory() as room:
+def mariadb(directory: pathlib.Path | None = None, *, durable: bool = False) -> Iterator[str]:
+    """SQLAlchemy's URL of a database `gantry` of MariaDB, empty if it is new."""
+    with _directory(directory) as room:
         data, place = room / "data", room / "sql.sock"
-        data.mkdir()
+        data.mkdir(exist_ok=True)
         # Without grant tables it needs none of the system tables that a set-up would make.
         who = [
             "--no-defaults",
@@ -80,14 +90,15 @@ def mariadb() -> Iterator[str]:
             "--skip-grant-tables",
         ]
         # In a temporary directory of all, a server that starts would remove the tables of others.
-        data.with_name("tmp").mkdir()
-        where_temporary = f"--tmpdir={room}/tmp"
-        quick = ["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=512M"]
-        quick += ["--innodb-log-file-size=512M", "--skip-innodb-doublewrite"]
+        data.with_name("tmp").mkdir(exist_ok=True)
         where = [f"--socket={place}", f"--pid-file={room}/sql.pid", "--skip-networking"]
-        with _server(
-            [_program("mariadbd"), *who, *where, where_temporary, *quick], room, signal.SIGTERM
-        ):
+        where += [f"--tmpdir={room}/tmp"]
+        if durable:
+            options = ["--innodb-flush-log-at-trx-commit=1", "--innodb-doublewrite=1"]
+        else:
+            options = ["--innodb-flush-log-at-trx-commit=0", "--skip-innodb-doublewrite"]
+            options += ["--innodb-buffer-pool-size=512M", "--innodb-log-file-size=512M"]
+        with _server([_program("mariadbd"), *who, *where, *options], room, signal.SIGTERM):
             service.wait_for(lambda: _listens(place), "MariaDB to answer")
             _make_database(place)
             yield f"mysql+pymysql://root@localhost/gantry?unix_socket={place}"
@@ -103,7 +114,7 @@ def _make_database(place: pathlib.Path) -> None:
         pymysql.connect(user="root", unix_socket=str(place)) as connection,
         connection.cursor() as cursor,
     ):
-        cursor.execute("CREATE DATABASE gantry CHARACTER SET utf8mb3")
+        cursor.execute("CREATE DATABASE IF NOT EXISTS gantry CHARACTER SET utf8mb3")
 
 
 def _program(name: str) -> str:
@@ -118,8 +129,12 @@ def _program(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _directory() -> Iterator[pathlib.Path]:
-    """A directory that another user may be let into, with a path short enough for a socket."""
+def _directory(named: pathlib.Path | None = None) -> Iterator[pathlib.Path]:
+    """A directory that another user may be let into, with a path short enough for a socket; or `named`."""
+    if named:
+        named.mkdir(exist_ok=True)
+        yield named
+        return
     room = pathlib.Path(tempfile.mkdtemp(prefix="gantry-", dir="/tmp"))
     try:
         yield room
