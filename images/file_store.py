@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from images import errors, staging
+from images import errors, new_file, staging
 
 _COPY_PIECE = 64 << 20
 #: Linking is refused with these across file systems, and where a file system has no links.
@@ -138,6 +138,7 @@ def _copy(source: Told, target: pathlib.Path) -> None:
             moved = _move(source.fileno(), sink.fileno(), min(_COPY_PIECE, size - done))
             if not moved:
                 raise errors.Unavailable("The file was cut while it was copied")
+            new_file.send_off(sink.fileno(), done, moved)
             done += moved
             source.writer.on_bytes(done)
 

@@ -19,7 +19,7 @@ import urllib.parse
 from collections.abc import Callable
 from typing import BinaryIO, Protocol
 
-from images import config, digests, direct, errors, formats, pipeline
+from images import config, digests, errors, formats, new_file, pipeline
 
 LOG = logging.getLogger(__name__)
 
@@ -127,11 +127,10 @@ def receive(
     final = keep.final if keep else path(image_id)
     try:
         part.unlink(missing_ok=True)
-        # What is converted afterwards is read again: that comes from the page cache.
-        with direct.File(part) if digest else part.open("xb") as file:
+        # What needs no digest will be converted, and read for that.
+        with new_file.NewFile(part, cached=not digest) as file:
             sink = keep.sink(file) if keep else file
             seen = _read(source, digest=digest, sink=sink, on_bytes=on_bytes)
-            file.flush()
             os.fsync(file.fileno())
             inode = os.fstat(file.fileno()).st_ino
         if size not in (None, total := part.stat().st_size):
