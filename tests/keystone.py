@@ -10,6 +10,7 @@ import dataclasses
 import fcntl
 import os
 import pathlib
+import secrets
 import shutil
 import signal
 import sqlite3
@@ -112,6 +113,21 @@ class Keystone:
         elif system:
             scope = {"system": {"all": True}}
         body = {"auth": {"identity": identity, "scope": scope}}
+        answer = self._http.request("POST", f"{self.url}/auth/tokens", json=body)
+        assert answer.status == 201, answer.data
+        return answer.headers["X-Subject-Token"]
+
+    def restricted_token(self, user: str, project: str, rules: list[dict[str, str]]) -> str:
+        """A token of an application credential that is good for some requests only."""
+        token = self.token(user, project=project)
+        name = {"name": f"for-{user}-{len(rules)}-{secrets.token_hex(4)}", "access_rules": rules}
+        path = f"/users/{self._ids['user'][user]}/application_credentials"
+        answer = self.ask("POST", path, {"application_credential": name}, token)
+        assert answer.status == 201, answer.data
+        made = answer.json()["application_credential"]
+        given = {"id": made["id"], "secret": made["secret"]}
+        methods = {"methods": ["application_credential"], "application_credential": given}
+        body = {"auth": {"identity": methods}}
         answer = self._http.request("POST", f"{self.url}/auth/tokens", json=body)
         assert answer.status == 201, answer.data
         return answer.headers["X-Subject-Token"]

@@ -213,6 +213,30 @@ def test_a_token_that_has_expired_and_a_service_that_vouches_for_it(cloud: Cloud
     assert ask("GET", "/v2/images", X_Auth_Token=token, X_Service_Token=member).status == 401
 
 
+def test_a_token_that_expires_while_it_is_used(cloud: Cloud) -> None:
+    """What is remembered of it does not outlive it."""
+    with keystone.hasty(cloud.keystone, 4) as hasty:
+        token = hasty.token("member-ours", project="ours")
+        issued = time.monotonic()
+    statuses = []
+    while time.monotonic() < issued + 5:
+        statuses.append(cloud.images.ask("GET", "/v2/images", X_Auth_Token=token).status)
+    assert statuses[0] == 200
+    assert statuses[-1] == 401
+
+
+def test_access_rules_are_about_each_request(
+    identity: keystone.Keystone, tmp_path: pathlib.Path
+) -> None:
+    """What is found out about such a token at one request says nothing about the next one."""
+    with configured(identity, tmp_path, "[keystone_authtoken]", "service_type = image") as images:
+        rules = [{"service": "image", "method": "GET", "path": "/v2/images"}]
+        images.token = identity.restricted_token("member-ours", "ours", rules)
+        for _ in range(4):
+            assert images.ask("GET", "/v2/images").status == 200
+            assert images.ask("GET", "/v2/schemas/images").status == 401
+
+
 # Tokens of services
 
 
