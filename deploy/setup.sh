@@ -5,7 +5,7 @@
 #
 #   runtime      .venv with requirements.txt and Gantry itself (the default)
 #   dev          .venv with requirements-dev.txt: runtime, the tests and the checks
-#   integration  dev, and PostgreSQL, MariaDB and RabbitMQ, which the tests start by themselves
+#   integration  dev, and PostgreSQL, MariaDB, RabbitMQ and nginx, which the tests start by themselves
 #   clients      .venv-clients with the unmodified OpenStack clients and Tempest of `make compat`
 #   keystone     .venv-keystone with the real Keystone of `make compat`
 #   rally        .venv-rally with Rally, which `make compat` runs too
@@ -48,6 +48,7 @@ missing_packages() {
     [ "$MODE" = integration ] || return 0
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || echo postgresql
     [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || echo rabbitmq-server
+    { command -v nginx || [ -x /usr/sbin/nginx ]; } >/dev/null || echo nginx-light
     # Only the programs, without the system service of package mariadb-server.
     { command -v mariadbd || [ -x /usr/sbin/mariadbd ]; } >/dev/null || echo mariadb-server-core
     # A program of mariadb-install-db, which mariadb-server-core brings without it.

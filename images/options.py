@@ -296,6 +296,12 @@ _GANTRY = [
         sample_default="the host's name",
         help="This host's name, where staging_is_shared is off.",
     ),
+    cfg.StrOpt(
+        "x_accel_redirect",
+        default="",
+        help="Below which internal location nginx, in front of the API, has the directories of file stores "
+        "by their full names: it sends images by itself then. Only for an API that nobody else can reach.",
+    ),
     cfg.BoolOpt(
         "staging_is_shared",
         default=True,
