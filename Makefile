@@ -61,9 +61,10 @@ lock: ## pin the newest versions that pyproject.toml allows
 	$(LOCK) pyproject.toml --extra dev --constraint requirements.txt --output-file requirements-dev.txt
 	$(LOCK) --group clients --output-file requirements-clients.txt
 	$(LOCK) --group keystone --output-file requirements-keystone.txt
+	$(LOCK) --group glance --output-file requirements-glance.txt
 	$(LOCK) --group rally --output-file requirements-rally.txt
 	@sed -i '1i # Made by "make lock" from pyproject.toml: complete and exact. Do not edit.' requirements*.txt
 
 clean: ## remove the virtual environments, the caches and ./var
-	rm -rf .venv .venv-clients .venv-keystone .venv-rally .venv-lock var build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-clients .venv-keystone .venv-glance .venv-rally .venv-lock var build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
