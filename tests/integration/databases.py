@@ -22,10 +22,13 @@ _MERCY = 20
 
 
 @contextlib.contextmanager
-def postgresql() -> Iterator[str]:
-    """SQLAlchemy's URL of an empty database `gantry` of PostgreSQL."""
+def postgresql(*, durable: bool = False, within: str = "/tmp") -> Iterator[str]:
+    """SQLAlchemy's URL of an empty database `gantry` of PostgreSQL.
+
+    Where `durable`, it has its own defaults, and a commit waits for the disk under `within`.
+    """
     programs = _postgresql_programs()
-    with _directory() as room:
+    with _directory(within) as room:
         # The server refuses to run as root, so root hands the directory to the packages' user.
         other: list[str] = []
         if os.geteuid() == 0:
@@ -36,6 +39,7 @@ def postgresql() -> Iterator[str]:
         _run([*initdb, "-E", "UTF8", "--no-locale", "--no-sync"])
         quick = ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "shared_buffers=128MB"]
         quick += ["-c", "synchronous_commit=off", "-c", "max_wal_size=4GB"]
+        quick = [] if durable else quick
         where = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={room}"]
         command = [*other, str(programs / "postgres"), "-D", data, *where, *quick]
         with _server(command, room, signal.SIGINT):  # which does not wait for its clients to go
@@ -67,9 +71,12 @@ def _postgresql_answers(room: pathlib.Path) -> bool:
 
 
 @contextlib.contextmanager
-def mariadb() -> Iterator[str]:
-    """SQLAlchemy's URL of an empty database `gantry` of MariaDB."""
-    with _directory() as room:
+def mariadb(*, durable: bool = False, within: str = "/tmp") -> Iterator[str]:
+    """SQLAlchemy's URL of an empty database `gantry` of MariaDB.
+
+    Where `durable`, it has its own defaults, and a commit waits for the disk under `within`.
+    """
+    with _directory(within) as room:
         data, place = room / "data", room / "sql.sock"
         data.mkdir()
         # Without grant tables it needs none of the system tables that a set-up would make.
@@ -82,11 +89,15 @@ def mariadb() -> Iterator[str]:
         # In a temporary directory of all, a server that starts would remove the tables of others.
         data.with_name("tmp").mkdir()
         where_temporary = f"--tmpdir={room}/tmp"
-        quick = ["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=512M"]
-        quick += ["--innodb-log-file-size=512M", "--skip-innodb-doublewrite"]
+        quick = ["--innodb-flush-log-at-trx-commit=0", "--skip-innodb-doublewrite"]
+        quick += ["--innodb-log-file-size=512M"]
+        quick = [] if durable else quick
+        memory = "--innodb-buffer-pool-size=512M"
         where = [f"--socket={place}", f"--pid-file={room}/sql.pid", "--skip-networking"]
         with _server(
-            [_program("mariadbd"), *who, *where, where_temporary, *quick], room, signal.SIGTERM
+            [_program("mariadbd"), *who, *where, where_temporary, memory, *quick],
+            room,
+            signal.SIGTERM,
         ):
             service.wait_for(lambda: _listens(place), "MariaDB to answer")
             _make_database(place)
@@ -118,9 +129,9 @@ def _program(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _directory() -> Iterator[pathlib.Path]:
+def _directory(within: str = "/tmp") -> Iterator[pathlib.Path]:
     """A directory that another user may be let into, with a path short enough for a socket."""
-    room = pathlib.Path(tempfile.mkdtemp(prefix="gantry-", dir="/tmp"))
+    room = pathlib.Path(tempfile.mkdtemp(prefix="gantry-", dir=within))
     try:
         yield room
     finally:

@@ -1,0 +1,7 @@
+"""later"""
+
+import argparse
+
+
+def run(asked: argparse.Namespace) -> int:
+    return 0
