@@ -9,7 +9,7 @@ UV := uv==0.13.9
 ALONE := tests/system/long/test_thousand_imports.py tests/system/long/test_scaling.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint integration chaos scaling compat lock clean
+.PHONY: help setup demo run test lint integration chaos scaling bench compat lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,12 @@ chaos: ## kill -9 at random, ROUNDS times; every import must come out well (docs
 scaling: ## what 1, 2, 4 and 8 workers download a second from a server that gives each 20 MB/s
 	@deploy/setup.sh integration
 	@python -m tests.chaos.scaling
+
+bench: ## Gantry and Glance side by side on this machine (OPTIONS="--quick", OPTIONS=growth, OPTIONS=--help)
+	@deploy/setup.sh bench
+	@deploy/setup.sh keystone
+	@deploy/setup.sh glance
+	@python -m tests.bench $(OPTIONS)
 
 compat: ## unmodified clients, Tempest and other people's suites, behind a real Keystone
 	@deploy/setup.sh dev

@@ -7,15 +7,13 @@ and images of up to 16 GiB.
 """
 
 import argparse
-import contextlib
 import pathlib
 import signal
 import sys
 import time
-from collections.abc import Iterator
 
 from tests import service
-from tests.bench import contest, ground, growth, machine, table, works
+from tests.bench import contest, cost, ground, growth, machine, table, works
 from tests.bench.rows import Rows
 from tests.bench.scene import Scene
 from tests.bench.trouble import Trouble
@@ -56,9 +54,10 @@ def _contest(asked: argparse.Namespace) -> int:
     rows.write(about)
     print(machine.text(about), flush=True)
     began, troubles = time.monotonic(), []
-    with ground.laid("mariadb", asked.place, asked.mib) as base, unbroken_end():
-        scene = Scene(base, asked.mib, asked.seconds, min(64, asked.mib))
-        troubles = contest.hold(scene, wanted, rows, runs=asked.runs, has_peer=asked.glance)
+    with ground.laid("mariadb", asked.place, asked.mib) as base, ground.unbroken_end():
+        scene = Scene(base, asked.mib, asked.seconds)
+        calm = cost.Calm(asked.patience)
+        troubles = contest.Contest(scene, rows, calm, asked.runs).hold(wanted, asked.glance)
     met, missed = table.verdicts(wanted, rows)
     print(f"\n{table.results(wanted, rows)}\n\n{table.bounds(wanted, rows)}\n")
     print(table.noise(wanted, rows))
@@ -70,16 +69,6 @@ def _contest(asked: argparse.Namespace) -> int:
     for trouble in troubles:
         print(f"not measured: {trouble}", file=sys.stderr)
     return 1 if troubles else 0
-
-
-@contextlib.contextmanager
-def unbroken_end() -> Iterator[None]:
-    """After this block nothing interrupts what stops and removes everything."""
-    try:
-        yield
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,6 +91,12 @@ def _parser() -> argparse.ArgumentParser:
         type=pathlib.Path,
         default=pathlib.Path("/var/tmp"),
         help="directory on the disk that is to be measured (/var/tmp)",
+    )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=300,
+        help="seconds, in all, to wait for other programs to leave the processors alone (300)",
     )
     parser.add_argument("--most-images", type=int, default=1_000_000, help="growth: up to so many")
     parser.add_argument("--most-gib", type=int, default=16, help="growth: images of up to so many")

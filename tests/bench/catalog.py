@@ -23,7 +23,7 @@ _VISIBILITIES = ("private",) * 25 + ("public",) * 10 + ("shared",) * 13 + ("comm
 
 #: What filters ask for.
 FILTERS = {
-    "name": "name=catalog-5000",
+    "name": "name=catalog-500",
     "tag": "tag=tenth-3",
     "hidden": "os_hidden=true",
     "property": "os_distro=distro-3",

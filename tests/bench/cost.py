@@ -13,6 +13,8 @@ import psutil
 #: Seconds between two looks at short-lived processes.
 _LOOK = 0.1
 _MIB = 1 << 20
+#: Processors in the hands of strangers that do not matter, and seconds for which they are looked at.
+_QUIET, _GLANCE = 0.2, 0.5
 
 
 def family(top: psutil.Process) -> list[psutil.Process]:
@@ -64,6 +66,22 @@ class Meter:
         found["bench"] = spent(psutil.Process())
         found["machine"] = machine.user + machine.nice + machine.system
         return found
+
+
+class Calm:
+    """Waits for other programs to leave the processors alone, so many seconds in all."""
+
+    def __init__(self, patience: float) -> None:
+        self._left = patience
+
+    def wait(self) -> None:
+        """Return once strangers are quiet, or when there is no patience left."""
+        while self._left > 0:
+            with Meter({}) as meter:
+                time.sleep(_GLANCE)
+            if meter.noise_cores < _QUIET:
+                return
+            self._left -= meter.seconds
 
 
 # Memory

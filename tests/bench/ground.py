@@ -5,6 +5,7 @@ import dataclasses
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
 import urllib.parse
@@ -193,6 +194,16 @@ def stop(process: subprocess.Popen[bytes]) -> None:
                 one.kill()
     process.kill()
     process.wait()
+
+
+@contextlib.contextmanager
+def unbroken_end() -> Iterator[None]:
+    """After this block nothing interrupts what stops and removes everything."""
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _database_top(url: str) -> psutil.Process:

@@ -47,7 +47,7 @@ def bounds(works: Sequence[Work], rows: Rows) -> str:
     chosen = [work for work in works if rows.of(work.name, "limit")]
     names = [name for name in limits.NAMES if any(name in work.limits for work in chosen)]
     lines = [
-        (limits.NAMES[name], *(_number(rows.limit(work.name, name)) for work in chosen))
+        (limits.NAMES[name], *(number(rows.limit(work.name, name)) for work in chosen))
         for name in names
     ]
     return aligned(("the machine alone, s", *(work.name for work in chosen)), lines)
@@ -60,19 +60,19 @@ def _has(work: Work, bar: Bar, rows: Rows) -> bool:
 
 def _line(work: Work, bar: Bar, rows: Rows) -> Sequence[str]:
     found = judge(bar, work.name, rows)
-    numbers = (_number(found.glance), _number(found.gantry), _ratio(found))
+    numbers = (number(found.glance), number(found.gantry), _ratio(found))
     return work.name, bar.what, *numbers, bar.text, _verdict(found)
 
 
 def _ratio(found: Judgement) -> str:
-    return "" if found.ratio is None else f"{_number(found.ratio)} x"
+    return "" if found.ratio is None else f"{number(found.ratio)} x"
 
 
 def _verdict(found: Judgement) -> str:
     return {True: "met", False: "MISSED", None: ""}[found.is_met]
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     """Three digits are what a median of a few runs has to say."""
     if value is None:
         return ""

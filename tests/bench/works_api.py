@@ -28,7 +28,7 @@ _BODY = json.dumps(
 def _requests(path: str, *, as_member: bool = False, body: str | None = None) -> Run:
     def run(scene: Scene, contender: Contender) -> Row:
         client = contender.member if as_member else contender.client
-        wrk.ask(client, path, seconds=1, body=body)  # whatever is done once has been done
+        wrk.warm(client, path, body=body)
         with contender.meter() as meter:
             report = wrk.ask(client, path, seconds=scene.seconds, body=body)
         found = {"requests": report.requests, "per_second": round(report.per_second, 1)}

@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 import tempfile
+from typing import Any
 
 from tests.bench.client import Client
 from tests.bench.trouble import Trouble
@@ -50,6 +51,20 @@ def ask(
     Raises:
         Trouble: a request was refused or broke.
     """
+    found = _asked(client, path, seconds, connections, body)
+    if found["bad"] or not found["requests"]:
+        raise Trouble(f"{path}: of {found['requests']} answers {found['bad']} were no success")
+    return Report(found["requests"], found["us"] / 1e6, found["p50"] / 1e3, found["p99"] / 1e3)
+
+
+def warm(client: Client, path: str, *, seconds: int = 1, body: str | None = None) -> None:
+    """Let a service do what it does once, before it is measured."""
+    _asked(client, path, seconds, 8, body)
+
+
+def _asked(
+    client: Client, path: str, seconds: int, connections: int, body: str | None
+) -> dict[str, Any]:
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(
             _SCRIPT.format(
@@ -60,11 +75,8 @@ def ask(
         )
         script.flush()
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s"]
-        said = _run([*command, "-s", script.name, client.url + path])
-    found = json.loads(said)
-    if found["bad"] or not found["requests"]:
-        raise Trouble(f"{path}: of {found['requests']} answers {found['bad']} were no success")
-    return Report(found["requests"], found["us"] / 1e6, found["p50"] / 1e3, found["p99"] / 1e3)
+        found: dict[str, Any] = json.loads(_run([*command, "-s", script.name, client.url + path]))
+    return found
 
 
 def _run(command: list[str]) -> str:
