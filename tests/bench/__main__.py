@@ -32,7 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     asked.runs = asked.runs or (1 if asked.quick else 3)
     asked.mib, asked.seconds = (256, 2) if asked.quick else (1024, 5)
-    signal.signal(signal.SIGTERM, _interrupted)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupted)
     try:
         return growth.run(asked) if asked.what == "growth" else _contest(asked)
     except (Trouble, AssertionError) as error:

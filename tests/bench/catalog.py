@@ -6,8 +6,8 @@ import hashlib
 import pathlib
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -33,13 +33,22 @@ FILTERS = {
 Line = tuple[str, ...]
 
 
+class _Entry(NamedTuple):
+    """What all lines of one image have in common."""
+
+    number: int
+    id: str
+    #: When it was made.
+    moment: str
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Table:
     """A table, its columns, and its lines for one image."""
 
     name: str
     columns: str
-    lines: Callable[[int, str], Iterator[Line]]
+    lines: Callable[[_Entry], Iterator[Line]]
 
 
 def image_id(number: int) -> str:
@@ -57,13 +66,16 @@ def grow(engine: sa.Engine, count: int, project: str) -> None:
     if have >= count:
         return
     for begin in range(have, count, _BATCH):
-        batch = range(begin, min(begin + _BATCH, count))
+        batch = [_entry(number) for number in range(begin, min(begin + _BATCH, count))]
         with engine.begin() as connection:
             if engine.dialect.name == "mysql":
                 connection.exec_driver_sql("SET unique_checks=0, foreign_key_checks=0")
             for table in _tables(project):
                 _load(connection, table, batch)
-        print(f"  catalog of {sa.make_url(engine.url).database}: {batch.stop:,} images", flush=True)
+        print(
+            f"  catalog of {sa.make_url(engine.url).database}: {begin + len(batch):,} images",
+            flush=True,
+        )
     _analyse(engine)
 
 
@@ -95,9 +107,14 @@ def _analyse(engine: sa.Engine) -> None:
 # Lines
 
 
+def _entry(number: int) -> _Entry:
+    moment = _START + datetime.timedelta(seconds=29 * number)
+    return _Entry(number, image_id(number), moment.strftime("%Y-%m-%d %H:%M:%S"))
+
+
 def _tables(project: str) -> tuple[_Table, ...]:
-    def images(number: int, moment: str) -> Iterator[Line]:
-        yield _image(number, moment, project)
+    def images(entry: _Entry) -> Iterator[Line]:
+        yield _image(entry, project)
 
     stamps = "created_at, updated_at, deleted"
     return (
@@ -120,12 +137,13 @@ def _is_queued(number: int) -> bool:
     return (number + number // _PROJECTS) % 50 == 7
 
 
-def _image(number: int, moment: str, project: str) -> Line:
+def _image(entry: _Entry, project: str) -> Line:
+    number, image, moment = entry
     owner = number % _PROJECTS
     size, md5, sha512 = str(number * 1_000_003 % (1 << 34)), "5" * 32, "a" * 128
     bytes_of = (_NULL,) * 4 if _is_queued(number) else (size, md5, "sha512", sha512)
     return (
-        *(image_id(number), f"catalog-{number}", "raw", "bare"),
+        *(image, f"catalog-{number}", "raw", "bare"),
         *bytes_of,
         "queued" if _is_queued(number) else "active",
         _VISIBILITIES[(number * 7 + number // _PROJECTS) % len(_VISIBILITIES)],
@@ -135,8 +153,8 @@ def _image(number: int, moment: str, project: str) -> Line:
     )
 
 
-def _properties(number: int, moment: str) -> Iterator[Line]:
-    image = image_id(number)
+def _properties(entry: _Entry) -> Iterator[Line]:
+    number, image, moment = entry
     values = {
         "architecture": "x86_64",
         "hw_disk_bus": "virtio",
@@ -147,21 +165,23 @@ def _properties(number: int, moment: str) -> Iterator[Line]:
         yield image, name, value, moment, moment, "0"
 
 
-def _tags(number: int, moment: str) -> Iterator[Line]:
+def _tags(entry: _Entry) -> Iterator[Line]:
+    number, image, moment = entry
     for value in ("catalog", f"tenth-{number // 11 % 10}"):
-        yield image_id(number), value, moment, moment, "0"
+        yield image, value, moment, moment, "0"
 
 
-def _locations(number: int, moment: str) -> Iterator[Line]:
+def _locations(entry: _Entry) -> Iterator[Line]:
+    number, image, moment = entry
     if not _is_queued(number):
-        place = f"file:///srv/images/{image_id(number)}"
-        yield image_id(number), place, '{"store": "fast"}', "active", moment, moment, "0"
+        place = f"file:///srv/images/{image}"
+        yield image, place, '{"store": "fast"}', "active", moment, moment, "0"
 
 
 # Loading
 
 
-def _load(connection: sa.Connection, table: _Table, batch: range) -> None:
+def _load(connection: sa.Connection, table: _Table, batch: Sequence[_Entry]) -> None:
     text = "".join(_text(table, batch))
     if connection.engine.dialect.name == "mysql":
         _load_mariadb(connection, table, text)
@@ -171,11 +191,10 @@ def _load(connection: sa.Connection, table: _Table, batch: range) -> None:
             copy.write(text)
 
 
-def _text(table: _Table, batch: range) -> Iterator[str]:
+def _text(table: _Table, batch: Sequence[_Entry]) -> Iterator[str]:
     """Lines as both COPY and LOAD DATA read them."""
-    for number in batch:
-        moment = (_START + datetime.timedelta(seconds=29 * number)).strftime("%Y-%m-%d %H:%M:%S")
-        for line in table.lines(number, moment):
+    for entry in batch:
+        for line in table.lines(entry):
             yield "\t".join(line) + "\n"
 
 

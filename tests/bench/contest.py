@@ -54,8 +54,7 @@ class Contest:
             for one in doing:
                 self.scene.fill(one, work.images)
             for run in range(1, self.runs + 1):
-                for name in work.limits:
-                    self._look_at_limit(work, name, run)
+                self._look_at_limits(work, run)
                 for one in doing:
                     self._run(work, one, run)
         except (Trouble, OSError, AssertionError, SQLAlchemyError) as error:
@@ -68,11 +67,12 @@ class Contest:
         os.sync()
         self.calm.wait()
 
-    def _look_at_limit(self, work: Work, name: str, run: int) -> None:
-        self._settle()
-        seconds = round(limits.measure(name, self.scene.file), 3)
-        row = {"work": work.name, "service": LIMIT, "run": run, "what": name, "seconds": seconds}
-        self.rows.add(row)
+    def _look_at_limits(self, work: Work, run: int) -> None:
+        for name in work.limits:
+            os.sync()
+            seconds = round(limits.measure(name, self.scene.file), 3)
+            found = {"run": run, "what": name, "seconds": seconds}
+            self.rows.add({"work": work.name, "service": LIMIT} | found)
 
     def _run(self, work: Work, one: Contender, run: int) -> None:
         assert work.run

@@ -14,7 +14,7 @@ import psutil
 _LOOK = 0.1
 _MIB = 1 << 20
 #: Processors in the hands of strangers that do not matter, and seconds for which they are looked at.
-_QUIET, _GLANCE = 0.2, 0.5
+_QUIET, _GLANCE = 0.2, 0.3
 
 
 def family(top: psutil.Process) -> list[psutil.Process]:
