@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure; 1 where something could not be measured, whether the bars were met or not."""
     asked = _parser().parse_args(arguments)
     asked.runs = asked.runs or (1 if asked.quick else 3)
+    asked.patience = asked.patience if asked.patience is not None else 30 if asked.quick else 300
     asked.mib, asked.seconds = (256, 2) if asked.quick else (1024, 5)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupted)
@@ -44,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _interrupted(*_: object) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # what stops everything is not interrupted again
     raise KeyboardInterrupt
 
 
@@ -96,8 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--patience",
         type=float,
-        default=300,
-        help="seconds, in all, to wait for other programs to leave the processors alone (300)",
+        help="seconds, in all, to wait for other programs to leave the processors alone (300; quick: 30)",
     )
     parser.add_argument("--most-images", type=int, default=1_000_000, help="growth: up to so many")
     parser.add_argument("--most-gib", type=int, default=16, help="growth: images of up to so many")
