@@ -1,5 +1,6 @@
 """A service under measurement, whichever of the two it is."""
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 
@@ -8,6 +9,9 @@ import sqlalchemy as sa
 
 from tests.bench import cost
 from tests.bench.client import Client
+
+#: What a process that imports starts for single steps.
+_TOOLS = ("qemu-img", "prlimit", "setpriv")
 
 
 @dataclasses.dataclass
@@ -42,5 +46,9 @@ class Contender:
 
 
 def _without_tools(top: psutil.Process) -> list[psutil.Process]:
-    tools = ("qemu-img", "prlimit", "setpriv")
-    return [one for one in cost.family(top) if one.name() not in tools]
+    found = []
+    for one in cost.family(top):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if one.name() not in _TOOLS:
+                found.append(one)
+    return found
