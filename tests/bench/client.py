@@ -14,8 +14,8 @@ from tests.bench.trouble import Trouble
 
 #: Seconds for one answer: an upload may have to wait for others.
 _PATIENCE = 900.0
-#: Seconds between two looks at an image that is being imported.
-_LOOK = 0.05
+#: Seconds between two looks at an image that is being imported: more often would be work for the service.
+_LOOK = 0.1
 _MIB = 1 << 20
 #: Tries of a DELETE: upstream may answer 500 right after an import, whose task still writes.
 _DELETES = 5
