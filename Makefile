@@ -9,7 +9,7 @@ UV := uv==0.13.9
 ALONE := tests/system/long/test_thousand_imports.py tests/system/long/test_scaling.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint integration chaos scaling compat lock clean
+.PHONY: help setup demo run test lint integration chaos scaling bench compat lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,12 @@ scaling: ## what 1, 2, 4 and 8 workers download a second from a server that give
 	@deploy/setup.sh integration
 	@python -m tests.chaos.scaling
 
+bench: ## Gantry and Glance side by side on this machine (OPTIONS="--quick", OPTIONS=growth, OPTIONS=--help)
+	@deploy/setup.sh bench
+	@deploy/setup.sh keystone
+	@deploy/setup.sh glance
+	@python -m tests.bench $(OPTIONS)
+
 compat: ## unmodified clients, Tempest and other people's suites, behind a real Keystone
 	@deploy/setup.sh dev
 	@deploy/setup.sh clients
@@ -61,9 +67,10 @@ lock: ## pin the newest versions that pyproject.toml allows
 	$(LOCK) pyproject.toml --extra dev --constraint requirements.txt --output-file requirements-dev.txt
 	$(LOCK) --group clients --output-file requirements-clients.txt
 	$(LOCK) --group keystone --output-file requirements-keystone.txt
+	$(LOCK) --group glance --output-file requirements-glance.txt
 	$(LOCK) --group rally --output-file requirements-rally.txt
 	@sed -i '1i # Made by "make lock" from pyproject.toml: complete and exact. Do not edit.' requirements*.txt
 
 clean: ## remove the virtual environments, the caches and ./var
-	rm -rf .venv .venv-clients .venv-keystone .venv-rally .venv-lock var build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-clients .venv-keystone .venv-glance .venv-rally .venv-lock var build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

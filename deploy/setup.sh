@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Installs what Gantry needs, and only what is missing: system packages, a virtual environment, pinned requirements.
 #
-#     deploy/setup.sh [runtime|dev|integration|clients|keystone|rally]
+#     deploy/setup.sh [runtime|dev|integration|bench|clients|keystone|glance|rally]
 #
 #   runtime      .venv with requirements.txt and Gantry itself (the default)
 #   dev          .venv with requirements-dev.txt: runtime, the tests and the checks
 #   integration  dev, and PostgreSQL, MariaDB, RabbitMQ and nginx, which the tests start by themselves
+#   bench        dev, and what `make bench` starts: MariaDB, PostgreSQL, memcached, and wrk, which asks
 #   clients      .venv-clients with the unmodified OpenStack clients and Tempest of `make compat`
 #   keystone     .venv-keystone with the real Keystone of `make compat`
+#   glance       .venv-glance with the upstream image service that `make bench` measures beside ours
 #   rally        .venv-rally with Rally, which `make compat` runs too
 #
 # Run again, it does nothing while the pinned files are unchanged. PYTHON names another interpreter (3.11 or newer).
@@ -23,10 +25,10 @@ die() { printf 'setup: %s\n' "$@" >&2; exit 1; }
 
 case $MODE in
     runtime) venv=.venv pins=requirements.txt ;;
-    dev | integration) venv=.venv pins=requirements-dev.txt ;;
-    clients | keystone | rally) venv=.venv-$MODE pins=requirements-$MODE.txt ;;
-    -h | --help) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) die "unknown mode '$MODE': say runtime, dev, integration, clients, keystone or rally" ;;
+    dev | integration | bench) venv=.venv pins=requirements-dev.txt ;;
+    clients | keystone | glance | rally) venv=.venv-$MODE pins=requirements-$MODE.txt ;;
+    -h | --help) sed -n '2,16s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) die "unknown mode '$MODE': say runtime, dev, integration, bench, clients, keystone, glance or rally" ;;
 esac
 
 # fingerprint PINS: what the stamp of these pins stands for: them, the entry points, this script, the interpreter.
@@ -45,15 +47,19 @@ missing_packages() {
     [ "$MODE" != clients ] || command -v go >/dev/null || echo golang-go
     [ "$MODE" != clients ] || [ -d /usr/share/gocode/src/github.com/gophercloud/gophercloud ] ||
         echo golang-github-gophercloud-gophercloud-dev
-    [ "$MODE" = integration ] || return 0
+    [ "$MODE" != bench ] || command -v memcached >/dev/null || [ -x /usr/sbin/memcached ] || echo memcached
+    [ "$MODE" != bench ] || command -v wrk >/dev/null || echo wrk
+    [ "$MODE" != integration ] || [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || echo rabbitmq-server
+    [ "$MODE" != integration ] || { command -v nginx || [ -x /usr/sbin/nginx ]; } >/dev/null || echo nginx-light
+    brings_servers || return 0
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || echo postgresql
-    [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || echo rabbitmq-server
-    { command -v nginx || [ -x /usr/sbin/nginx ]; } >/dev/null || echo nginx-light
     # Only the programs, without the system service of package mariadb-server.
     { command -v mariadbd || [ -x /usr/sbin/mariadbd ]; } >/dev/null || echo mariadb-server-core
     # A program of mariadb-install-db, which mariadb-server-core brings without it.
     command -v my_print_defaults >/dev/null || echo mariadb-client-core
 }
+
+brings_servers() { [ "$MODE" = integration ] || [ "$MODE" = bench ]; }
 
 python_package() { "$PYTHON" -c 'import sys; print("python%d.%d" % sys.version_info[:2])'; }
 
@@ -83,7 +89,7 @@ install_packages() {
 # In a subshell: what it sets up for the packages is undone however it ends.
 apt_install() (
     policy=/usr/sbin/policy-rc.d
-    if [ "$MODE" = integration ] && [ ! -e "$policy" ]; then  # no package starts its server by itself
+    if brings_servers && [ ! -e "$policy" ]; then  # no package starts its server by itself
         trap 'as_root rm -f "$policy"' EXIT
         printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
         as_root chmod 755 "$policy"

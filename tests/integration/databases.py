@@ -92,12 +92,12 @@ def mariadb(directory: pathlib.Path | None = None, *, durable: bool = False) -> 
         # In a temporary directory of all, a server that starts would remove the tables of others.
         data.with_name("tmp").mkdir(exist_ok=True)
         where = [f"--socket={place}", f"--pid-file={room}/sql.pid", "--skip-networking"]
-        where += [f"--tmpdir={room}/tmp"]
+        where += [f"--tmpdir={room}/tmp", "--innodb-buffer-pool-size=512M"]
         if durable:
             options = ["--innodb-flush-log-at-trx-commit=1", "--innodb-doublewrite=1"]
         else:
             options = ["--innodb-flush-log-at-trx-commit=0", "--skip-innodb-doublewrite"]
-            options += ["--innodb-buffer-pool-size=512M", "--innodb-log-file-size=512M"]
+            options += ["--innodb-log-file-size=512M"]
         with _server([_program("mariadbd"), *who, *where, *options], room, signal.SIGTERM):
             service.wait_for(lambda: _listens(place), "MariaDB to answer")
             _make_database(place)

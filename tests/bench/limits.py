@@ -1,0 +1,90 @@
+"""What the machine itself can do in the same minute: the bounds of what any service could do on it."""
+
+import hashlib
+import os
+import pathlib
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+
+_MIB = 1 << 20
+#: What Glance reads at a time.
+_PIECE = 64 * 1024
+#: Names and what they mean, for the table.
+NAMES = {
+    "write": "write in 1 MiB blocks, fsync",
+    "md5": "md5 alone",
+    "sha512": "sha512 alone",
+    "both": "md5 and sha512 in one thread, 64 KiB blocks",
+    "convert": "qemu-img convert raw to qcow2",
+    "loopback": "sendfile to recv over loopback",
+}
+
+
+def measure(name: str, file: pathlib.Path) -> float:
+    """Seconds that one of `NAMES` takes for the bytes of a file, which are in the page cache."""
+    scratch = file.with_name("scratch")
+    try:
+        began = time.monotonic()
+        _LIMITS[name](file, scratch)
+        return time.monotonic() - began
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _write(file: pathlib.Path, scratch: pathlib.Path) -> None:
+    piece = file.open("rb").read(_MIB)
+    with scratch.open("wb", buffering=0) as sink:
+        for _ in range(file.stat().st_size // _MIB):
+            sink.write(piece)
+        os.fsync(sink.fileno())
+
+
+def _digest(name: str) -> Callable[[pathlib.Path, pathlib.Path], None]:
+    def alone(file: pathlib.Path, _: pathlib.Path) -> None:
+        with file.open("rb") as source:
+            hashlib.file_digest(source, name)
+
+    return alone
+
+
+def _both(file: pathlib.Path, _: pathlib.Path) -> None:
+    digests = hashlib.md5(usedforsecurity=False), hashlib.sha512()
+    with file.open("rb", buffering=0) as source:
+        while piece := source.read(_PIECE):
+            for digest in digests:
+                digest.update(piece)
+
+
+def _convert(file: pathlib.Path, scratch: pathlib.Path) -> None:
+    command = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(file), str(scratch)]
+    subprocess.run(command, check=True)
+
+
+def _loopback(file: pathlib.Path, _: pathlib.Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        receiver = threading.Thread(target=_receive, args=(server,))
+        receiver.start()
+        with socket.create_connection(server.getsockname()) as sender, file.open("rb") as source:
+            sender.sendfile(source)
+        receiver.join()
+
+
+def _receive(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    room = bytearray(_MIB)
+    with connection:
+        while connection.recv_into(room):
+            pass
+
+
+_LIMITS: dict[str, Callable[[pathlib.Path, pathlib.Path], None]] = {
+    "write": _write,
+    "md5": _digest("md5"),
+    "sha512": _digest("sha512"),
+    "both": _both,
+    "convert": _convert,
+    "loopback": _loopback,
+}
