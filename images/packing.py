@@ -14,6 +14,8 @@ from sqlalchemy.sql import functions
 
 #: Bytes that MariaDB and MySQL may gather (`group_concat_max_len`); what is longer they cut (`Cut`).
 MOST = 1 << 20
+#: So are rows of more characters: with longer ones they would make a table on the disk for each image.
+_LONGEST = 512
 
 
 class Cut(Exception):
@@ -80,6 +82,7 @@ def _rows(element: _Gathered, compile_: Any, **options: Any) -> str:
 @compiler.compiles(_Gathered, "mariadb")
 def _rows_of_mariadb(element: _Gathered, compile_: Any, **options: Any) -> str:
     one = _array(element, compile_, **options)  # type: ignore[arg-type]
+    one = f"cast({one} as char({_LONGEST}))"
     return f"concat(count(*), ' ', coalesce(group_concat({one} separator ','), ''))"
 
 

@@ -98,14 +98,19 @@ def read(statement: sa.Select[Any], values: dict[str, Any]) -> list[Record]:
     Raises:
         Unavailable, Abandoned: as `db.transaction` does.
     """
-    found: list[Record] = []
+    found: list[Record | None] = []
+    cut: dict[str, int] = {}
     for row in db.fetch(statement, values):
         columns = json.loads(row[0])
         try:
             found.append(_record(columns, *map(packing.unpacked, row[1:])))
         except packing.Cut:
-            found += _read_slowly(columns[0])
-    return found
+            cut[columns[0]] = len(found)
+            found.append(None)
+    if cut:
+        for record in _read_slowly(list(cut)):
+            found[cut[record.id]] = record
+    return [record for record in found if record]
 
 
 def _record(
@@ -127,9 +132,9 @@ def date(text: str) -> str:
     return f"{text[:10]}T{text[11:19]}Z"
 
 
-def _read_slowly(image_id: str) -> list[Record]:
-    """The record of an image with more properties than a row may hold, unless it is gone by now."""
-    statement = sa.select(_I).where(_I.id == image_id)
+def _read_slowly(ids: list[str]) -> list[Record]:
+    """The records of images whose properties are too long for one row, but of those that are gone by now."""
+    statement = sa.select(_I).where(_I.id.in_(ids))
     for part in (_I.property_rows, _I.tag_rows, _I.location_rows):
         statement = statement.options(orm.selectinload(part))
     with db.reading() as session:
