@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from images import context, db, errors, filters, models, packing, records, visibility, walks
+from images import context, db, errors, filters, models, records, visibility, walks
 
 _I = models.Image
 _PARTS: dict[str, orm.InstrumentedAttribute[Any]] = {
@@ -20,8 +20,6 @@ _PARTS: dict[str, orm.InstrumentedAttribute[Any]] = {
 _THERE = (_I.deleted.is_(False), _I.status.not_in(("deleted", "pending_delete")))
 #: An id that the database can be asked for.
 _ID = re.compile("[^\0\ud800-\udfff\U00010000-\U0010ffff]{1,36}")
-#: Up to so many images are looked at one by one rather than passed on a walk.
-_FEW = 1000
 #: Filters that are looked at to find few.
 _CHOICES = 4
 #: Statements that are kept.
@@ -111,8 +109,7 @@ def page(asker: context.Context, query: Query) -> list[records.Record]:
     after = None if query.marker is None else _marker(asker, query.marker, query.sort)
     few = _few(filters.choices(narrowed))
     blank = None if after is None else tuple(value is None for value in after.values())
-    make = _statement if few is None else _statement.__wrapped__
-    statement = make(_shape(asker), narrowed, query.sort, query.limit, blank, few)
+    statement = _statement(_shape(asker), narrowed, query.sort, query.limit, blank, few)
     if statement is None or not query.limit:
         return []
     values = {f"after_{key}": value for key, value in (after or {}).items()}
@@ -139,7 +136,7 @@ def _statement(
     sort: walks.Sort,
     limit: int,
     blank: tuple[bool, ...] | None,
-    few: tuple[str, ...] | None,
+    few: int | None,
 ) -> sa.Select[Any] | None:
     """The statement for a page, or None where nothing can be on it; building one takes longer than to run it.
 
@@ -148,7 +145,9 @@ def _statement(
     conditions = filters.conditions(asker, narrowed)
     last = dict(narrowed)
     order = walks.order_of(last, sort)
-    roads = walks.over(asker, last, order) if few is None else walks.to(few)
+    roads = walks.over(asker, last, order)
+    if few is not None:
+        roads = walks.to(filters.choices(narrowed)[few])
     keys = (key for key, _ in sort)
     after = (
         None if blank is None else {k: None if b else "" for k, b in zip(keys, blank, strict=True)}
@@ -156,25 +155,19 @@ def _statement(
     return walks.page(roads, conditions, sort, after, limit, order) if roads else None
 
 
-def _few(choices: list[sa.Select[str]]) -> tuple[str, ...] | None:
-    """The ids that the most telling filter leaves, or None where each leaves many; in one statement.
+def _few(choices: list[sa.Select[str]]) -> int | None:
+    """Which of the filters leaves the fewest images, or None where each leaves many; in one statement.
 
     A rare tag would have the walks pass nearly all images for one page; a frequent one ends them soon.
     """
     if not choices:
         return None
-    rows = db.fetch(sa.union_all(*map(_at_most, choices[:_CHOICES])))
-    found = [packing.unpacked(ids) for ids, count in rows if count <= _FEW]
-    return tuple(image_id for (image_id,) in min(found, key=len)) if found else None
-
-
-def _at_most(choice: sa.Select[str]) -> sa.Select[Any]:
-    """The ids, if they are few, and how many there are, as far as that matters."""
-    one = choice.limit(_FEW + 1).subquery()
-    ids = packing.gathered(*one.c)
-    return sa.select(
-        sa.case((sa.func.count() <= _FEW, ids), else_=""), sa.func.count()
-    ).select_from(one)
+    counts = [
+        sa.select(sa.literal(number), sa.func.count()).select_from(walks.at_most(choice).subquery())
+        for number, choice in enumerate(choices[:_CHOICES])
+    ]
+    count, number = min((row[1], row[0]) for row in db.fetch(sa.union_all(*counts)))
+    return number if count <= walks.FEW else None
 
 
 def _marker(asker: context.Context, image_id: str, sort: walks.Sort) -> walks.Marker:

@@ -1,8 +1,8 @@
-"""Rows as JSON, made by the database: an image with all its parts is one row of four texts.
+"""Rows as JSON, made by the database: an image with all its parts is one row with one text.
 
-A row for each property and tag of a page would cost a hundred times as much to fetch and to take apart as the
-texts do (docs/performance.md). `packed` is one row of a table, `gathered` are the rows of a part; `unpacked`
-reads either.
+A row for each property and tag of a page would cost many times as much to fetch and to take apart as the
+text does (docs/performance.md). `packed` is one row of a table, `gathered` are the rows of a part, and
+`whole` puts them together; `unpacked` reads that.
 """
 
 import json
@@ -42,20 +42,29 @@ def gathered(*columns: Any) -> sa.ColumnElement[str]:
     return _Gathered(*columns)
 
 
-def unpacked(text: str) -> list[Any]:
-    """The rows that `gathered` has put into one text.
+def whole(row: sa.ColumnElement[str], *parts: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+    """A `packed` row and what is `gathered` of its parts."""
+    text: sa.ColumnElement[str] = sa.literal_column("'['", sa.Text()) + row
+    for part in parts:
+        text = (
+            text + sa.literal_column("',['", sa.Text()) + part + sa.literal_column("']'", sa.Text())
+        )
+    return text + sa.literal_column("']'", sa.Text())
+
+
+def unpacked(text: str) -> list[list[Any]]:
+    """The values of the row, and the rows of each part, that are in a `whole`.
 
     Raises:
         Cut: they did not fit.
     """
-    count, _, rows = text.partition(" ")
     try:
-        found: list[Any] = json.loads(f"[{rows}]") if rows else []
+        row, *parts = json.loads(text)
     except ValueError:
         raise Cut from None
-    if len(found) != int(count):
+    if any(part[0] != len(part) - 1 for part in parts):
         raise Cut
-    return found
+    return [row, *(part[1:] for part in parts)]
 
 
 def _arguments(element: functions.FunctionElement[str], compile_: Any, options: Any) -> str:
@@ -69,13 +78,13 @@ def _array(element: _Packed, compile_: Any, **options: Any) -> str:
 
 @compiler.compiles(_Packed, "postgresql")
 def _array_of_postgresql(element: _Packed, compile_: Any, **options: Any) -> str:
-    return f"json_build_array({_arguments(element, compile_, options)})::text"
+    return f"(json_build_array({_arguments(element, compile_, options)})::text)"
 
 
 @compiler.compiles(_Gathered)
 def _rows(element: _Gathered, compile_: Any, **options: Any) -> str:
     one = _array(element, compile_, **options)  # type: ignore[arg-type] # the same clauses
-    return f"count(*) || ' ' || coalesce(group_concat({one}, ','), '')"
+    return f"(count(*) || coalesce(',' || group_concat({one}, ','), ''))"
 
 
 @compiler.compiles(_Gathered, "mysql")
@@ -83,10 +92,10 @@ def _rows(element: _Gathered, compile_: Any, **options: Any) -> str:
 def _rows_of_mariadb(element: _Gathered, compile_: Any, **options: Any) -> str:
     one = _array(element, compile_, **options)  # type: ignore[arg-type]
     one = f"cast({one} as char({_LONGEST}))"
-    return f"concat(count(*), ' ', coalesce(group_concat({one} separator ','), ''))"
+    return f"concat(count(*), coalesce(concat(',', group_concat({one} separator ',')), ''))"
 
 
 @compiler.compiles(_Gathered, "postgresql")
 def _rows_of_postgresql(element: _Gathered, compile_: Any, **options: Any) -> str:
     one = _array_of_postgresql(element, compile_, **options)  # type: ignore[arg-type]
-    return f"count(*) || ' ' || coalesce(string_agg({one}, ','), '')"
+    return f"(count(*) || coalesce(',' || string_agg({one}, ','), ''))"

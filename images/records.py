@@ -75,14 +75,19 @@ def of(image: models.Image) -> Record:
     return Record(*values)
 
 
-def query() -> sa.Select[Any]:
+def query() -> sa.Select[*tuple[Any, ...]]:
     """A statement for whole images; what it is about is still to be said. `read` runs it."""
     rows, tags, places = models.ImageProperty, models.ImageTag, models.ImageLocation
     return sa.select(
-        packing.packed(*(getattr(_I, name) for name in COLUMNS)),
-        _part(rows, rows.name, rows.value),
-        _part(tags, tags.value),
-        _part(places, places.id, places.value, places.meta_data, only=places.status == "active"),
+        _I.id,
+        packing.whole(
+            packing.packed(*(getattr(_I, name) for name in COLUMNS)),
+            _part(rows, rows.name, rows.value),
+            _part(tags, tags.value),
+            _part(
+                places, places.id, places.value, places.meta_data, only=places.status == "active"
+            ),
+        ),
     )
 
 
@@ -100,12 +105,11 @@ def read(statement: sa.Select[Any], values: dict[str, Any]) -> list[Record]:
     """
     found: list[Record | None] = []
     cut: dict[str, int] = {}
-    for row in db.fetch(statement, values):
-        columns = json.loads(row[0])
+    for image_id, text in db.fetch(statement, values):
         try:
-            found.append(_record(columns, *map(packing.unpacked, row[1:])))
+            found.append(_record(*packing.unpacked(text)))
         except packing.Cut:
-            cut[columns[0]] = len(found)
+            cut[image_id] = len(found)
             found.append(None)
     if cut:
         for record in _read_slowly(list(cut)):

@@ -25,6 +25,8 @@ Marker = Mapping[str, Any]
 
 _I = models.Image
 _VISIBILITIES = ("public", "private", "shared", "community")
+#: Up to so many images are looked at one by one rather than passed on a walk.
+FEW = 1000
 #: Of what a list may be sorted by, what may be NULL.
 _NULLABLE = ("name", "container_format", "disk_format", "size", "updated_at")
 
@@ -112,9 +114,14 @@ def _of_visible(
     return [*found, Walk(sa.and_(_shared_with(me, parameters), others), None)]
 
 
-def to(ids: tuple[str, ...]) -> list[Walk]:
-    """The way to images that are known already."""
-    return [Walk(_I.id.in_(ids), None)] if ids else []
+def to(choice: sa.Select[str]) -> list[Walk]:
+    """The way to the few images whose ids a query finds."""
+    return [Walk(_I.id.in_(sa.select(at_most(choice).subquery())), None)]
+
+
+def at_most(choice: sa.Select[str]) -> sa.Select[str]:
+    """As many of the ids as can be few, and one more; a database makes that list first."""
+    return choice.limit(FEW + 1)
 
 
 def _of(kind: str) -> Walk:
