@@ -136,18 +136,21 @@ def _statement(
     sort: walks.Sort,
     limit: int,
     blank: tuple[bool, ...] | None,
-    few: int | None,
+    few: tuple[str, str] | None,
 ) -> sa.Select[Any] | None:
     """The statement for a page, or None where nothing can be on it; building one takes longer than to run it.
 
     `blank` says of the marker's values which are NULL.
     """
-    conditions = filters.conditions(asker, narrowed)
-    last = dict(narrowed)
-    order = walks.order_of(last, sort)
+    last, order = dict(narrowed), walks.order_of(dict(narrowed), sort)
     roads = walks.over(asker, last, order)
-    if few is not None:
+    if few is not None:  # what is on that road has fulfilled its condition
         roads = walks.to(filters.choices(narrowed)[few])
+        name = few[0]  # of two that have it the last one counts, but tags all do
+        narrowed = tuple(
+            one for one in narrowed if one != few and (one[0] != name or name == "tag")
+        )
+    conditions = filters.conditions(asker, narrowed)
     keys = (key for key, _ in sort)
     after = (
         None if blank is None else {k: None if b else "" for k, b in zip(keys, blank, strict=True)}
@@ -155,19 +158,22 @@ def _statement(
     return walks.page(roads, conditions, sort, after, limit, order) if roads else None
 
 
-def _few(choices: list[sa.Select[str]]) -> int | None:
-    """Which of the filters leaves the fewest images, or None where each leaves many; in one statement.
+def _few(choices: dict[tuple[str, str], sa.Select[str]]) -> tuple[str, str] | None:
+    """The filter that leaves the fewest images, or None where each leaves many; in one statement.
 
     A rare tag would have the walks pass nearly all images for one page; a frequent one ends them soon.
     """
-    if not choices:
+    names = list(choices)[:_CHOICES]
+    if not names:
         return None
     counts = [
-        sa.select(sa.literal(number), sa.func.count()).select_from(walks.at_most(choice).subquery())
-        for number, choice in enumerate(choices[:_CHOICES])
+        sa.select(sa.literal(number), sa.func.count()).select_from(
+            walks.at_most(choices[name]).subquery()
+        )
+        for number, name in enumerate(names)
     ]
     count, number = min((row[1], row[0]) for row in db.fetch(sa.union_all(*counts)))
-    return number if count <= walks.FEW else None
+    return names[number] if count <= walks.FEW else None
 
 
 def _marker(asker: context.Context, image_id: str, sort: walks.Sort) -> walks.Marker:

@@ -93,19 +93,19 @@ def conditions(asker: context.Context, parameters: Parameters) -> list[Condition
     return found + [_condition(name, value) for name, value in last.items() if name != "deleted"]
 
 
-def choices(parameters: Parameters) -> list[sa.Select[str]]:
+def choices(parameters: Parameters) -> dict[tuple[str, str], sa.Select[str]]:
     """Queries for ids of which an index finds the few rows: of each filter that may leave but few images.
 
-    The images of a list are among those of each query. `parameters` are such as `conditions` takes.
+    The images of a list are among those of each query, and a query finds no others than its filter would.
+    `parameters` are such as `conditions` takes.
     """
     last = dict(parameters)
-    found = [_ids_tagged(value) for name, value in parameters if name == "tag"]
-    keys = [
-        _condition(name, last[name]) for name in ("id", "checksum", "os_hash_value") if name in last
-    ]
-    found += [sa.select(_I.id).where(key) for key in keys]
+    found = {(name, value): _ids_tagged(value) for name, value in parameters if name == "tag"}
+    for name in ("id", "checksum", "os_hash_value"):
+        if name in last:
+            found[name, last[name]] = sa.select(_I.id).where(_condition(name, last[name]))
     properties = [name for name in last if name not in _LISTS and _is_property(name)]
-    return found + [_ids_having(name, last[name]) for name in properties]
+    return found | {(name, last[name]): _ids_having(name, last[name]) for name in properties}
 
 
 def _is_property(name: str) -> bool:

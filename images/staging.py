@@ -172,7 +172,7 @@ def inspect(
         Unavailable: it cannot be read.
     """
     try:
-        with file.open("rb", buffering=0) as source:
+        with new_file.open_past_cache(file) if digest else file.open("rb", buffering=0) as source:
             seen = _read(source, digest=digest, on_bytes=on_bytes)
             return _remember(file, os.fstat(source.fileno()).st_ino, *seen)
     except OSError as error:

@@ -135,7 +135,7 @@ def test_put_stage(client: werkzeug.test.Client) -> None:
     fields = {"disk_format": "raw", "container_format": "bare"}
     made = client.post("/v2/images", json=fields).json
     assert made is not None
-    traced(lambda: put(client, made["id"])).check(files=14, functions=45, statements=6)
+    traced(lambda: put(client, made["id"])).check(files=14, functions=47, statements=6)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_put_stage(client: werkzeug.test.Client) -> None:
         # 20 and 60 before an import could be resumed, fenced, retried and take turns.
         ("raw", 23, 80),
         # A conversion besides: qemu-img is run three times, and its outcome is read.
-        ("qcow2", 25, 102),
+        ("qcow2", 27, 116),
     ],
 )
 def test_the_import_of_one_store(
