@@ -62,10 +62,14 @@ def answers(url: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Of an image's data."""
-    state = tmp_path_factory.mktemp("gantry")
-    state.parent.chmod(0o755)
+def state(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The service's directory."""
+    return tmp_path_factory.mktemp("gantry")
+
+
+@pytest.fixture(scope="module")
+def url(state: pathlib.Path) -> Iterator[str]:
+    """Of an image."""
     options = "[gantry]\nx_accel_redirect = /stored\n"
     with (
         service.running(state, "api", "worker", "beat", options=options) as running,
@@ -106,10 +110,8 @@ def test_a_part_as_it_was_asked_for_once(url: str) -> None:
     assert (answer.status, answer.data) == (206, DATA[3:10])
 
 
-def test_nobody_asks_for_a_file_by_its_place(
-    url: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_nobody_asks_for_a_file_by_its_place(url: str, state: pathlib.Path) -> None:
     front, _, image_id = url.replace("/v2/images/", " ").partition(" ")
-    images = next(tmp_path_factory.getbasetemp().glob("gantry0/images"))
-    assert (images / image_id).read_bytes() == DATA
-    assert urllib3.request("GET", f"{front}/stored{images}/{image_id}").status == 404
+    place = state / "images" / image_id
+    assert place.read_bytes() == DATA
+    assert urllib3.request("GET", f"{front}/stored{place}").status == 404
