@@ -17,8 +17,8 @@ from typing import Self
 #: Bytes of one piece. Much smaller ones cost more in handing over than the threads save; larger ones only
 #: memory, of which a stream holds `_DEPTH` pieces.
 PIECE = 2 << 20
-#: Pieces at a time: one that is being filled, and others that are being taken.
-_DEPTH = 3
+#: Pieces at a time: one that is being filled, and one that is being taken.
+_DEPTH = 2
 #: How much lower than its process a taker's thread stands: whoever waits for an answer of the API, or is
 #: drawn by the same two processors, comes before a digest.
 _NICE = 5
