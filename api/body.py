@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _JSON_LIMIT = 8 << 20
 _JSON_DEPTH = 32
 _PIECE = 1 << 20
+#: Bytes that a server is asked for at once where they are copied anyway: more would only be memory.
+_STEP = 256 << 10
 #: Seconds without a byte, in either direction, after which gunicorn's client is given up: its threads would
 #: wait for a silent one for ever (uWSGI has its `socket-timeout`).
 _STALL = 60.0
@@ -91,9 +93,11 @@ class Body:
         """`read` for who has a place for the bytes: how many there are now, 0 at the end, and only there."""
         if self._direct and self._direct.can_read():
             return len(self._take(len(room), room))
-        piece = self._take(len(room))
-        room[: len(piece)] = piece
-        return len(piece)
+        filled = 0
+        while filled < len(room) and (piece := self._take(min(_STEP, len(room) - filled))):
+            room[filled : filled + len(piece)] = piece
+            filled += len(piece)
+        return filled
 
     def _take(self, size: int, room: memoryview | None = None) -> bytes | memoryview:
         """The next bytes, from gunicorn's connection into a room or as the server gives them."""
