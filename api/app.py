@@ -1,7 +1,8 @@
 """The application: the whole wiring of the API."""
 
+import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flask
 from werkzeug import routing
@@ -30,6 +31,9 @@ from api import (
 from api.metadefs import schemas as metadef_schemas
 from images import policy, service
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
 _BLUEPRINTS = (
     *(discovery, schemas, openapi, usage, metadefs, metadef_schemas),
     *(images, image_data, imports, locations, tasks, task_records, members, tags, actions),
@@ -49,7 +53,7 @@ class _Flask(flask.Flask):
     url_rule_class = _Rule
 
 
-def create_app(files: Sequence[str] | None = None) -> flask.Flask:
+def create_app(files: Sequence[str] | None = None) -> "WSGIApplication":
     """The WSGI application, from the configuration files (the usual ones, unless named here).
 
     Raises:
@@ -58,14 +62,21 @@ def create_app(files: Sequence[str] | None = None) -> flask.Flask:
     service.start(files)
     policy.load()
     schemas.load()
+    app: WSGIApplication = routes(asks_keystone=auth.asks_keystone()).wsgi_app
+    # A request passes these from the last one to the first.
+    for wrap in (auth.wrap, versions.Middleware, edge.wrap, body.Middleware):
+        app = wrap(app)
+    return app
+
+
+@functools.cache
+def routes(*, asks_keystone: bool) -> flask.Flask:
+    """What answers the requests, the same for every configuration."""
     app = _Flask("api", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # `api.versions` has done it
     errors.register(app)
-    auth.register(app)
+    auth.register(app, asks_keystone=asks_keystone)
     for module in _BLUEPRINTS:
         app.register_blueprint(module.blueprint)
-    # A request passes these from the last one to the first.
-    for wrap in (auth.wrap, versions.Middleware, edge.wrap, body.Middleware):
-        app.wsgi_app = wrap(app.wsgi_app)  # type: ignore[method-assign, assignment]
     return app

@@ -26,13 +26,14 @@ _PEER = "gantry.peer"
 _READING = ("GET", "HEAD", "OPTIONS")
 
 
-def _asks_keystone() -> bool:
+def asks_keystone() -> bool:
+    """Whether the flavor has every request's token checked."""
     return (config.CONF.paste_deploy.flavor or "").startswith("keystone")
 
 
-def register(app: flask.Flask) -> None:
+def register(app: flask.Flask, *, asks_keystone: bool) -> None:
     """Give every request of `app` its context, and every answer its request id."""
-    app.before_request(_by_token if _asks_keystone() else _by_configuration)
+    app.before_request(_by_token if asks_keystone else _by_configuration)
     app.after_request(_stamp)
 
 
@@ -42,7 +43,7 @@ def wrap(app: "WSGIApplication") -> "WSGIApplication":
     Raises:
         SystemExit: with these options, no token could ever be checked.
     """
-    if not _asks_keystone():
+    if not asks_keystone():
         return app
     from api import keystone
 

@@ -21,16 +21,20 @@ from gunicorn import (  # type: ignore[import-untyped]
 )
 from gunicorn.workers import gthread  # type: ignore[import-untyped]
 
+from api import gunicorn_board
+
 #: Seconds from the first byte of a request (or from its connection) to the end of its head.
 _PATIENCE = 30.0
 #: Bytes that request line and headers may have together; one field has a limit in the configuration.
 _LIMIT = 256 << 10
 _RECEIVE = 64 << 10
-#: Seconds that a busy process leaves a new connection to the others; it stays with the one that takes it.
+#: Seconds for which a new connection is left to a process that serves fewer.
 _COURTESY = 0.001
 #: Milliseconds that a thread waits for the next request of a connection before it lets go of it.
 _MOMENT = 2
 _MILLISECOND = datetime.timedelta(milliseconds=1)
+#: gunicorn imports this module before it forks.
+BOARD = gunicorn_board.Board()
 #: An empty line. The parser refuses what does not end its lines with CRLF, so it need not wait for more.
 _END = re.compile(rb"\n\r?\n")
 
@@ -59,11 +63,20 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
         #: Connections that wait for a thread.
         self._waiting: collections.deque[Any] = collections.deque()
 
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """A turn of the main loop: connections come and go in nothing else."""
+        self._note()
+        super().wait_for_and_dispatch_events(timeout)
+
     def accept(self, listener: Any) -> None:
-        """Take a new connection, unless a process with less to do has taken it meanwhile."""
-        if self.nr_conns > len(self.keepalived_conns) + len(self.pending_conns):
+        """Take a new connection, unless a process that serves fewer takes it meanwhile."""
+        if not BOARD.is_least(self.age):
             time.sleep(_COURTESY)
         super().accept(listener)
+        self._note()
+
+    def _note(self) -> None:
+        BOARD.serves(self.age, self.nr_conns - len(self.keepalived_conns))
 
     def enqueue_req(self, conn: Any) -> None:
         """Called with a new connection, with one that has become readable, and with one read too far."""

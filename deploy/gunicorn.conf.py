@@ -8,6 +8,7 @@ GANTRY_API_THREADS (64).
 
 import os
 import resource
+from typing import Any
 
 # Each connection is an open file, and so is what it downloads; the usual soft limit, 1024, is too low.
 _soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -45,3 +46,10 @@ control_socket_disable = True
 proc_name = "gantry-api"
 accesslog = "-"
 logger_class = "api.gunicorn_worker.Logger"
+
+
+def child_exit(_server: object, worker: Any) -> None:
+    """Called when a process has ended, also one that was killed: no connection is left to it any more."""
+    from api import gunicorn_worker  # not before gunicorn has found the code
+
+    gunicorn_worker.BOARD.leave(worker.age)

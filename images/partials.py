@@ -55,6 +55,7 @@ class Keeper:
         self._file: BinaryIO | None = None
         self._marks: _Marks | None = None
         self._written = self._heirloom = 0
+        self._is_torn = False
 
     # What earlier attempts have left
 
@@ -123,7 +124,7 @@ class Keeper:
 
     def sink(self, file: BinaryIO) -> "Keeper":
         """Take the file that the bytes shall go into; the sink to write them to is this."""
-        self._file, self._marks, self._written = file, None, 0
+        self._file, self._marks, self._written, self._is_torn = file, None, 0, False
         return self
 
     def begin(self, version: answers.Version, heirloom: int = 0) -> None:
@@ -149,14 +150,18 @@ class Keeper:
             ledger.close()
 
     def write(self, piece: pipeline.Piece) -> None:
-        """Write to the part.
+        """Write to the part; where a piece could not be written, none that follows takes its place.
 
         Raises:
             OSError: it, or what went before it, could not be written.
         """
         if self._file is None:
             raise ValueError("nothing is being received")
+        if self._is_torn:
+            return
+        self._is_torn = True
         self._file.write(piece)
+        self._is_torn = False
         self._written += len(piece)
         if self._marks:
             self._file.flush()

@@ -30,7 +30,7 @@ class Pipeline:
     """Takers of a stream; use it in a `with` block, which ends their threads whatever happens."""
 
     def __init__(self, takers: Sequence[Callable[[Piece], object]]) -> None:
-        self._takers = [(_thread(), _until_it_fails(taker)) for taker in takers]
+        self._takers = [(_thread(), taker) for taker in takers]
         self._rooms: list[memoryview] = []
         self._sent: collections.deque[list[concurrent.futures.Future[object]]] = collections.deque()
         self._count = 0
@@ -72,21 +72,6 @@ class Pipeline:
         while len(self._sent) > most:
             for future in self._sent.popleft():
                 future.result()
-
-
-def _until_it_fails(taker: Callable[[Piece], object]) -> Callable[[Piece], object]:
-    """The same taker, given nothing after it has raised: a file would have a gap where it failed."""
-    failed = False
-
-    def take(piece: Piece) -> None:
-        nonlocal failed
-        if failed:
-            return
-        failed = True
-        taker(piece)
-        failed = False
-
-    return take
 
 
 def _thread() -> concurrent.futures.ThreadPoolExecutor:

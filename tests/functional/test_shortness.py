@@ -80,7 +80,7 @@ def client(configure: Configure, tmp_path: pathlib.Path) -> Iterator[werkzeug.te
     with service.running(tmp_path):
         # On a busy machine an import may last until something is written down of it.
         patient = configure("heartbeat_seconds = 60\nremember_seconds = 60")
-        client = api_app.create_app(patient).test_client()
+        client = werkzeug.test.Client(api_app.create_app(patient))
         first = staged(client)
         client.post(f"/v2/images/{first}/import", json={"method": {"name": "glance-direct"}})
         jobs.run_import(task_of(first))

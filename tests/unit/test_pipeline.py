@@ -42,23 +42,6 @@ def test_what_a_taker_raises_is_raised_and_no_thread_stays() -> None:
     assert not [one for one in threading.enumerate() if one.name.startswith("pipeline")]
 
 
-def test_a_taker_that_has_raised_takes_no_more() -> None:
-    """A file that the disk did not take a piece of must not get the next one in its place."""
-    asked: list[bytes] = []
-
-    def take(piece: pipeline.Piece) -> None:
-        asked.append(bytes(piece))
-        raise OSError("full")
-
-    line = pipeline.Pipeline([take])
-    with line:
-        line.send(b"1")
-        line.send(b"2")
-    with pytest.raises(OSError, match="full"):
-        line.finish()
-    assert asked == [b"1"]
-
-
 def test_what_was_sent_is_taken_even_where_the_sender_fails() -> None:
     """A download that is handed on has all that had come."""
     taken: list[bytes] = []
