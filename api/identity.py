@@ -4,6 +4,7 @@ That they are its headers, and not the client's, is the work of `api.auth` (cont
 """
 
 import dataclasses
+import functools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ from images import config, context, errors, policy
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+
+#: Headers whose meaning is kept: those of a caller are the same with every request.
+_KNOWN = 256
 
 
 def read(environ: "WSGIEnvironment", request_id: str) -> context.Context:
@@ -61,10 +65,12 @@ def _nobody(request_id: str) -> context.Context:
     )
 
 
+@functools.lru_cache(_KNOWN)
 def _roles(header: str | None) -> tuple[str, ...]:
     return tuple(role.strip().lower() for role in (header or "").split(",") if role.strip())
 
 
+@functools.lru_cache(_KNOWN)
 def _catalog(header: str | None) -> tuple[dict[str, Any], ...] | None:
     if header is None:
         return None

@@ -125,7 +125,7 @@ def _shape(asker: context.Context) -> context.Context:
 
 @functools.lru_cache(_KNOWN)
 def _statement_for_one(asker: context.Context) -> sa.Select[Any]:
-    query = records.query().where(*_THERE, _I.id == sa.bindparam("id"))
+    query = records.query().where(*_THERE, _I.id == sa.bindparam("id", ""))
     return query if asker.is_admin else query.where(visibility.seen(asker))
 
 

@@ -8,13 +8,13 @@ import datetime
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import exc, orm
 
-from images import config, errors, outages, packing
+from images import config, driver_sql, errors, outages, packing
 
 _engine: sa.Engine | None = None
 #: For single statements that only read: no transaction is begun, checked before or rolled back after them.
@@ -23,6 +23,8 @@ _reader: sa.Engine | None = None
 _patience = 0.0
 #: Seconds between two looks at a database that is away.
 _PAUSE = 0.5
+#: What a driver gives.
+Rows = Sequence[Any]
 _sessions: orm.sessionmaker[orm.Session] = orm.sessionmaker(expire_on_commit=False)
 
 #: Seconds that a transaction of ours may stand still, at least and by default. A process that was paused in
@@ -203,31 +205,49 @@ def reading() -> Iterator[orm.Session]:
 
 
 def fetch(
-    statement: sa.Select[Any] | sa.CompoundSelect[Any], values: Mapping[str, Any] | None = None
+    statement: sa.Select[Any] | sa.CompoundSelect[Any],
 ) -> Sequence[sa.Row[*tuple[Any, ...]]]:
-    """The rows of one statement that only reads; `values` are those of its named parameters.
+    """The rows of one statement that only reads.
 
     Raises:
         Unavailable, Abandoned: as `transaction` does.
     """
+    return _read(lambda made: made.execute(statement).all())
+
+
+def fetch_texts(statement: sa.Select[*tuple[Any, ...]], values: Mapping[str, Any]) -> Rows:
+    """`fetch` for a statement that is kept, and whose columns are text; `values` are its parameters'.
+
+    It is compiled once, and what a driver says is taken as it is: that is half of what a small one costs.
+
+    Raises:
+        Unavailable, Abandoned: as `transaction` does.
+    """
+
+    def run(made: sa.Connection) -> Rows:
+        sql = driver_sql.of(statement, made.dialect)
+        return made.exec_driver_sql(sql.text, sql.arguments(values)).cursor.fetchall()
+
+    return _read(run)
+
+
+_T = TypeVar("_T")
+
+
+def _read(run: Callable[[sa.Connection], _T]) -> _T:
     try:
         try:
-            return _fetch(reader(), statement, values)
+            with reader().connect() as made:
+                return run(made)
         except exc.DBAPIError as error:
             if not error.connection_invalidated:
                 raise
         # It was one that the server had closed; the pool has none of those any more.
-        return _fetch(reader(), statement, values)
+        with reader().connect() as made:
+            return run(made)
     except exc.SQLAlchemyError as error:
         _translate(error)
         raise
-
-
-def _fetch(
-    engine_of: sa.Engine, statement: sa.Executable, values: Mapping[str, Any] | None
-) -> Sequence[sa.Row[*tuple[Any, ...]]]:
-    with engine_of.connect() as made:
-        return made.execute(statement, values).all()
 
 
 @contextlib.contextmanager

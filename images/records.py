@@ -98,14 +98,14 @@ def _part(rows: Any, *columns: Any, only: Any = None) -> sa.ScalarSelect[Any]:
 
 
 def read(statement: sa.Select[Any], values: dict[str, Any]) -> list[Record]:
-    """The records that a statement made of `query` finds, in its order.
+    """The records that a statement made of `query`, and kept, finds, in its order.
 
     Raises:
         Unavailable, Abandoned: as `db.transaction` does.
     """
     found: list[Record | None] = []
     cut: dict[str, int] = {}
-    for image_id, text in db.fetch(statement, values):
+    for image_id, text in db.fetch_texts(statement, values):
         try:
             found.append(_record(*packing.unpacked(text)))
         except packing.Cut:
