@@ -29,7 +29,7 @@ from api import (
     versions,
 )
 from api.metadefs import schemas as metadef_schemas
-from images import policy, service
+from images import methods, policy, queue, service
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -60,8 +60,13 @@ def create_app(files: Sequence[str] | None = None) -> "WSGIApplication":
         SystemExit: the configuration cannot be used.
     """
     service.start(files)
-    policy.load()
-    schemas.load()
+    for part in (
+        policy,
+        schemas,
+        methods,
+        queue,
+    ):  # the first request of a kind is as quick as others
+        part.load()
     app: WSGIApplication = routes(asks_keystone=auth.asks_keystone()).wsgi_app
     # A request passes these from the last one to the first.
     for wrap in (auth.wrap, versions.Middleware, edge.wrap, body.Middleware):

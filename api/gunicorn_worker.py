@@ -12,6 +12,7 @@ import functools
 import re
 import select
 import socket
+import sys
 import time
 from typing import Any
 
@@ -62,6 +63,11 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         #: Connections that wait for a thread.
         self._waiting: collections.deque[Any] = collections.deque()
+
+    def init_process(self) -> None:
+        """Called once, in the process."""
+        sys.setswitchinterval(0.001)
+        super().init_process()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """A turn of the main loop: connections come and go in nothing else."""

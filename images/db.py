@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import exc, orm
 
-from images import config, driver_sql, errors, outages, packing
+from images import config, driver_sql, errors, mariadb, outages
 
 _engine: sa.Engine | None = None
 #: For single statements that only read: no transaction is begun, checked before or rolled back after them.
@@ -49,15 +49,7 @@ def _connect(backend: str, idle: int) -> dict[str, Any]:
         # A prepared statement is planned for any owner and filter, and takes seconds for some of them.
         still = f"-c idle_in_transaction_session_timeout={idle}s"
         return {"connect_timeout": 10, "prepare_threshold": None, "options": still}
-    # MariaDB would rather intersect three indexes than walk the one that holds a list in its order, and
-    # collect all images that have a tag than look at those that it meets on the way. What stands in the
-    # comment is read by MariaDB alone; MySQL has no such limit and switch.
-    own = "optimizer_switch = 'index_merge=off,exists_to_in=off'"
-    return {
-        "init_command": "SET SESSION optimizer_switch = 'index_merge=off' "
-        f", group_concat_max_len = {packing.MOST} "
-        f"/*M!100300 , {own} , idle_transaction_timeout = {idle} */"
-    }
+    return mariadb.arguments(idle)
 
 
 def now() -> datetime.datetime:
@@ -106,13 +98,15 @@ def create_engine(url: str, idle: int = _IDLE_DEFAULT) -> sa.Engine:
     made = _url(url)
     if made.get_backend_name() != "sqlite":
         # PostgreSQL's default; under MariaDB's own, inserts into the same gap of an index would deadlock.
-        return sa.create_engine(
+        made_engine = sa.create_engine(
             made,
             isolation_level="READ COMMITTED",
             pool_pre_ping=True,
             **_POOL,
             connect_args=_unless_named(made, _connect(made.get_backend_name(), idle)),
         )
+        mariadb.quicken(made_engine)
+        return made_engine
     made_engine = sa.create_engine(made, connect_args=_unless_named(made, _connect("sqlite", idle)))
     sa.event.listen(made_engine, "connect", _prepare_sqlite)
     sa.event.listen(made_engine, "begin", _begin_sqlite)
@@ -138,6 +132,7 @@ def _create_reader(url: str) -> sa.Engine:
         **_POOL,
         connect_args=_unless_named(made, _connect(backend, _IDLE_DEFAULT)),
     )
+    mariadb.quicken(engine_made)
     if backend == "sqlite":
         sa.event.listen(engine_made, "connect", _prepare_sqlite)
     return engine_made

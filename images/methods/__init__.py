@@ -86,7 +86,8 @@ class Method(Protocol):
 
 
 @functools.cache
-def _known() -> dict[str, Method]:
+def load() -> dict[str, Method]:
+    """All that are installed, by their names; their code is read now."""
     found = importlib.metadata.entry_points(group=GROUP)
     return {entry.name: entry.load()() for entry in found}
 
@@ -98,11 +99,11 @@ def get(name: object) -> Method:
         Invalid: it is not known or not enabled.
     """
     enabled = config.CONF.enabled_import_methods
-    if name not in enabled or name not in _known():
+    if name not in enabled or name not in load():
         raise errors.Invalid(
             f"Unknown import method name '{name}'; enabled here: {', '.join(enabled)}"
         )
-    return _known()[str(name)]
+    return load()[str(name)]
 
 
 def named(name: str) -> Method:
@@ -111,6 +112,6 @@ def named(name: str) -> Method:
     Raises:
         ImportFailed: it is no longer installed.
     """
-    if name not in _known():
+    if name not in load():
         raise errors.ImportFailed(f"The import method {name} is not installed here")
-    return _known()[name]
+    return load()[name]
