@@ -34,6 +34,8 @@ _COURTESY = 0.001
 #: Milliseconds that a thread waits for the next request of a connection before it lets go of it.
 _MOMENT = 2
 _MILLISECOND = datetime.timedelta(milliseconds=1)
+#: Seconds after which a thread that computes gives way to another: a short request is over before a long one.
+_SLICE = 0.001
 #: gunicorn imports this module before it forks.
 BOARD = gunicorn_board.Board()
 #: An empty line. The parser refuses what does not end its lines with CRLF, so it need not wait for more.
@@ -66,7 +68,7 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
 
     def init_process(self) -> None:
         """Called once, in the process."""
-        sys.setswitchinterval(0.001)
+        sys.setswitchinterval(_SLICE)
         super().init_process()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:

@@ -1,11 +1,20 @@
 """POST /v2/images/{id}/import: the record is written and the bell rung (contract section 2.5)."""
 
+import contextlib
+import threading
+
 import flask
 
 from api import body
 from images import catalog, db, import_requests, policy, queue, quota
 
 blueprint = flask.Blueprint("imports", __name__, url_prefix="/v2/images/<image_id>/import")
+
+#: Of many imports that are begun in the same instant a process works on one at a time, which takes no longer:
+#: else whoever asks for a list meanwhile shares the process with all of them.
+_AT_ONCE = threading.Semaphore(1)
+#: Seconds after which one does not wait any more for those before it: they may be waiting for a lock.
+_COURTESY = 0.5
 
 
 @blueprint.post("")
@@ -15,7 +24,10 @@ def start(image_id: str) -> flask.Response:
     wanted = import_requests.parse(document, flask.request.headers.get("X-Image-Meta-Store"))
     asker = flask.g.context
     allowed = quota.for_asker(asker, image_id) if quota.enabled else None
-    with db.transaction() as session:
+    with contextlib.ExitStack() as until_written:
+        if _AT_ONCE.acquire(timeout=_COURTESY):
+            until_written.callback(_AT_ONCE.release)
+        session = until_written.enter_context(db.transaction())
         image = catalog.get(session, asker, image_id, parts=("properties",))
         if allowed:
             quota.check_stored(session, allowed)
