@@ -58,7 +58,11 @@ def _contest(asked: argparse.Namespace) -> int:
     rows.write(about)
     print(machine.text(about), flush=True)
     began, troubles = time.monotonic(), []
-    with ground.laid("mariadb", asked.place, asked.mib) as base, ground.unbroken_end():
+    # Four uploads at once, staged and stored.
+    with (
+        ground.laid("mariadb", asked.place, asked.mib, files=8) as base,
+        ground.unbroken_end(),
+    ):
         scene = Scene(base, asked.mib, asked.seconds)
         calm = cost.Calm(asked.patience)
         troubles = contest.Contest(scene, rows, calm, asked.runs).hold(wanted, asked.glance)

@@ -103,16 +103,16 @@ def require(*environments: str) -> None:
 
 
 @contextlib.contextmanager
-def laid(database: str, place: pathlib.Path, mib: int) -> Iterator[Ground]:
+def laid(database: str, place: pathlib.Path, mib: int, *, files: int) -> Iterator[Ground]:
     """Everything beneath the services, on a directory of its own under `place`; nothing is left of it.
 
-    `database` is mariadb or postgresql; the file to import has so many MiB.
+    `database` is mariadb or postgresql; the file to import has so many MiB, and `files` of it fit in.
 
     Raises:
         Trouble: the disk is too full.
     """
     with contextlib.ExitStack() as stack:
-        room = stack.enter_context(_room(place, mib))
+        room = stack.enter_context(_room(place, mib, files))
         file = random_file(room / "files" / "random.raw", mib)
         url = stack.enter_context(getattr(databases, database)(room / database, durable=True))
         (room / "keystone").mkdir()
@@ -130,9 +130,9 @@ def laid(database: str, place: pathlib.Path, mib: int) -> Iterator[Ground]:
 
 
 @contextlib.contextmanager
-def _room(place: pathlib.Path, mib: int) -> Iterator[pathlib.Path]:
-    """A directory into which a database's own user may look."""
-    needed = 8 * mib * _MIB  # four uploads at once, staged and stored
+def _room(place: pathlib.Path, mib: int, files: int) -> Iterator[pathlib.Path]:
+    """A directory into which a database's own user may look, with room for so many files."""
+    needed = files * mib * _MIB
     if shutil.disk_usage(place).free < needed:
         raise Trouble(
             f"{place} has less than {needed >> 30} GiB free; choose another directory: --place DIR"
