@@ -12,7 +12,6 @@ import functools
 import re
 import select
 import socket
-import sys
 import time
 from typing import Any
 
@@ -34,8 +33,6 @@ _COURTESY = 0.001
 #: Milliseconds that a thread waits for the next request of a connection before it lets go of it.
 _MOMENT = 2
 _MILLISECOND = datetime.timedelta(milliseconds=1)
-#: Seconds after which a thread that computes gives way to another: a short request is over before a long one.
-_SLICE = 0.001
 #: gunicorn imports this module before it forks.
 BOARD = gunicorn_board.Board()
 #: An empty line. The parser refuses what does not end its lines with CRLF, so it need not wait for more.
@@ -65,11 +62,6 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         #: Connections that wait for a thread.
         self._waiting: collections.deque[Any] = collections.deque()
-
-    def init_process(self) -> None:
-        """Called once, in the process."""
-        sys.setswitchinterval(_SLICE)
-        super().init_process()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """A turn of the main loop: connections come and go in nothing else."""
