@@ -60,13 +60,11 @@ def create_app(files: Sequence[str] | None = None) -> "WSGIApplication":
         SystemExit: the configuration cannot be used.
     """
     service.start(files)
-    for part in (
-        policy,
-        schemas,
-        methods,
-        queue,
-    ):  # the first request of a kind is as quick as others
-        part.load()
+    # All that the first request of a kind would have to wait for.
+    policy.load()
+    schemas.load()
+    methods.installed()
+    queue.load()
     app: WSGIApplication = routes(asks_keystone=auth.asks_keystone()).wsgi_app
     # A request passes these from the last one to the first.
     for wrap in (auth.wrap, versions.Middleware, edge.wrap, body.Middleware):

@@ -65,7 +65,7 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """A turn of the main loop: connections come and go in nothing else."""
-        self._note()
+        BOARD.serves(self.age, self.nr_conns - len(self.keepalived_conns))
         super().wait_for_and_dispatch_events(timeout)
 
     def accept(self, listener: Any) -> None:
@@ -73,10 +73,6 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
         if not BOARD.is_least(self.age):
             time.sleep(_COURTESY)
         super().accept(listener)
-        self._note()
-
-    def _note(self) -> None:
-        BOARD.serves(self.age, self.nr_conns - len(self.keepalived_conns))
 
     def enqueue_req(self, conn: Any) -> None:
         """Called with a new connection, with one that has become readable, and with one read too far."""

@@ -15,8 +15,8 @@ from images import config, context, errors, policy
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-#: Headers whose meaning is kept: those of a caller are the same with every request.
-_KNOWN = 256
+#: Headers whose meaning is kept: those of a caller are the same with every request. A catalog may be long.
+_KNOWN = 32
 
 
 def read(environ: "WSGIEnvironment", request_id: str) -> context.Context:

@@ -2,9 +2,7 @@
 
 import dataclasses
 import functools
-import math
 import re
-import time
 from collections.abc import Collection
 from typing import Any
 
@@ -26,14 +24,6 @@ _ID = re.compile("[^\0\ud800-\udfff\U00010000-\U0010ffff]{1,36}")
 _CHOICES = 4
 #: Statements that are kept.
 _KNOWN = 256
-#: Seconds for which the number of images is remembered.
-_MINUTE = 60
-#: Images of a usual page.
-_PAGE = 25
-#: Of so many images, and of more, `walks.FEW` are few.
-_ENOUGH = walks.FEW**2 // _PAGE
-#: What stands for the number of all images among those of filters.
-_ALL = -1
 ALL_PARTS = tuple(_PARTS)
 
 #: What a list may be sorted by.
@@ -176,44 +166,14 @@ def _few(choices: dict[tuple[str, str], sa.Select[str]]) -> tuple[str, str] | No
     names = list(choices)[:_CHOICES]
     if not names:
         return None
-    counts = [_count(number, walks.at_most(choices[name])) for number, name in enumerate(names)]
-    engine = db.reader()
-    if not _SIZE.is_known(engine):
-        counts.append(_count(_ALL, sa.select(_I.id).limit(_ENOUGH)))
-    found = {row[0]: row[1] for row in db.fetch(sa.union_all(*counts))}
-    if _ALL in found:
-        _SIZE.learn(engine, found.pop(_ALL))
-    number = min(found, key=lambda one: (found[one], one))
-    return names[number] if found[number] <= _SIZE.few else None
-
-
-def _count(name: int, ids: sa.Select[str]) -> sa.Select[int, int]:
-    return sa.select(sa.literal(name), sa.func.count()).select_from(ids.subquery())
-
-
-class _Size:
-    """Of how many images a filter leaves few: to look at those is as fast as to walk until a page is full.
-
-    Of 10,000 images a walk passes 500 for a page of 25 that one in 20 belongs to. How many there are is asked
-    once a minute, in a statement that is sent anyway.
-    """
-
-    def __init__(self) -> None:
-        self.few = 0
-        self._engine: sa.Engine | None = None
-        self._until = 0.0
-
-    def is_known(self, engine: sa.Engine) -> bool:
-        """Whether it was looked at lately, in this database."""
-        return self._engine is engine and time.monotonic() < self._until
-
-    def learn(self, engine: sa.Engine, images: int) -> None:
-        """Remember for a minute how many images there are, or that there are `_ENOUGH`."""
-        self.few = math.isqrt(_PAGE * images)
-        self._engine, self._until = engine, time.monotonic() + _MINUTE
-
-
-_SIZE = _Size()
+    counts = [
+        sa.select(sa.literal(number), sa.func.count()).select_from(
+            walks.at_most(choices[name]).subquery()
+        )
+        for number, name in enumerate(names)
+    ]
+    count, number = min((row[1], row[0]) for row in db.fetch(sa.union_all(*counts)))
+    return names[number] if count <= walks.FEW else None
 
 
 def _marker(asker: context.Context, image_id: str, sort: walks.Sort) -> walks.Marker:

@@ -16,6 +16,8 @@ from sqlalchemy import exc, orm
 
 from images import config, driver_sql, errors, mariadb, outages
 
+_T = TypeVar("_T")
+
 _engine: sa.Engine | None = None
 #: For single statements that only read: no transaction is begun, checked before or rolled back after them.
 _reader: sa.Engine | None = None
@@ -23,8 +25,6 @@ _reader: sa.Engine | None = None
 _patience = 0.0
 #: Seconds between two looks at a database that is away.
 _PAUSE = 0.5
-#: What a driver gives.
-Rows = Sequence[Any]
 _sessions: orm.sessionmaker[orm.Session] = orm.sessionmaker(expire_on_commit=False)
 
 #: Seconds that a transaction of ours may stand still, at least and by default. A process that was paused in
@@ -199,9 +199,7 @@ def reading() -> Iterator[orm.Session]:
         raise
 
 
-def fetch(
-    statement: sa.Select[Any] | sa.CompoundSelect[Any],
-) -> Sequence[sa.Row[*tuple[Any, ...]]]:
+def fetch(statement: sa.Select[Any] | sa.CompoundSelect[Any]) -> Sequence[sa.Row[*tuple[Any, ...]]]:
     """The rows of one statement that only reads.
 
     Raises:
@@ -210,7 +208,9 @@ def fetch(
     return _read(lambda made: made.execute(statement).all())
 
 
-def fetch_texts(statement: sa.Select[*tuple[Any, ...]], values: Mapping[str, Any]) -> Rows:
+def fetch_texts(
+    statement: sa.Select[*tuple[Any, ...]], values: Mapping[str, Any]
+) -> Sequence[tuple[str, ...]]:
     """`fetch` for a statement that is kept, and whose columns are text; `values` are its parameters'.
 
     It is compiled once, and what a driver says is taken as it is: that is half of what a small one costs.
@@ -219,14 +219,11 @@ def fetch_texts(statement: sa.Select[*tuple[Any, ...]], values: Mapping[str, Any
         Unavailable, Abandoned: as `transaction` does.
     """
 
-    def run(made: sa.Connection) -> Rows:
+    def run(made: sa.Connection) -> Sequence[tuple[str, ...]]:
         sql = driver_sql.of(statement, made.dialect)
         return made.exec_driver_sql(sql.text, sql.arguments(values)).cursor.fetchall()
 
     return _read(run)
-
-
-_T = TypeVar("_T")
 
 
 def _read(run: Callable[[sa.Connection], _T]) -> _T:

@@ -86,8 +86,8 @@ class Method(Protocol):
 
 
 @functools.cache
-def load() -> dict[str, Method]:
-    """All that are installed, by their names; their code is read now."""
+def installed() -> dict[str, Method]:
+    """All methods that are installed, by their names; their code is read by the first call."""
     found = importlib.metadata.entry_points(group=GROUP)
     return {entry.name: entry.load()() for entry in found}
 
@@ -99,11 +99,11 @@ def get(name: object) -> Method:
         Invalid: it is not known or not enabled.
     """
     enabled = config.CONF.enabled_import_methods
-    if name not in enabled or name not in load():
+    if name not in enabled or name not in installed():
         raise errors.Invalid(
             f"Unknown import method name '{name}'; enabled here: {', '.join(enabled)}"
         )
-    return load()[str(name)]
+    return installed()[str(name)]
 
 
 def named(name: str) -> Method:
@@ -112,6 +112,6 @@ def named(name: str) -> Method:
     Raises:
         ImportFailed: it is no longer installed.
     """
-    if name not in load():
+    if name not in installed():
         raise errors.ImportFailed(f"The import method {name} is not installed here")
-    return load()[name]
+    return installed()[name]

@@ -5,13 +5,14 @@ import hashlib
 import json
 import os
 import pathlib
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from images import answers, errors, staging
+from images import answers, errors, methods, new_file, partials, staging
 from tests import downloading, service, web
 from tests.conftest import Configure
 from tests.downloading import Download, names
@@ -199,6 +200,25 @@ def test_all_was_there_but_the_last_word(serve: Serve) -> None:
     assert downloading.marks(1)[-1] == len(DATA)
     check(Download(attempt=2).run(url))
     assert len(file.asked) == 1
+
+
+def test_what_follows_a_failed_write_does_not_take_its_place() -> None:
+    """Else a part would be marked that has a gap, and nobody would read those bytes again."""
+    keeper = partials.Keeper(
+        downloading.IMAGE, methods.Run("task", 1, lambda _: None), answers.Wanted("http://image")
+    )
+    limit, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with new_file.NewFile(keeper.part, cached=True) as file:
+        sink = keeper.sink(file)
+        sink.write(DATA[:MIB])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (MIB + MIB // 2, hard))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                sink.write(DATA[MIB : 2 * MIB])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        sink.write(DATA[2 * MIB :])
+    assert keeper.part.read_bytes() == DATA[: MIB + MIB // 2]
 
 
 def test_an_earlier_attempt_had_finished(serve: Serve) -> None:
