@@ -380,6 +380,13 @@ _GANTRY = [
         "conversion_timeout", default=6 * 3600, help="Seconds that one qemu-img convert may take."
     ),
     cfg.IntOpt(
+        "decompression_ratio",
+        default=200,
+        min=0,
+        help="How many times as large as the packed file what image_decompression makes of it may be; "
+        "0: any. Less than 16 MiB is always taken.",
+    ),
+    cfg.IntOpt(
         "qemu_img_memory_mib",
         default=2048,
         min=512,
