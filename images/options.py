@@ -170,6 +170,21 @@ _CONVERSION = [
     ),
 ]
 
+_INJECTION = [
+    cfg.Opt(
+        "inject",
+        type=option_types.Dict(option_types.String(quotes=True)),  # DictOpt's cuts quoted commas
+        default={},
+        help="Properties that the plugin inject_image_metadata gives to imported images, name:value,"
+        'name:"value, with a comma".',
+    ),
+    cfg.ListOpt(
+        "ignore_user_roles",
+        default=["admin"],
+        help="Callers with one of these roles import without them.",
+    ),
+]
+
 _FILTERING = [
     cfg.ListOpt(
         "allowed_schemes", bounds=True, default=["http", "https"], help="Schemes of web-download."
@@ -399,6 +414,7 @@ GROUPS: dict[str | None, Sequence[cfg.Opt]] = {
     "image_format": _IMAGE_FORMAT,
     "image_import_opts": _IMAGE_IMPORT,
     "image_conversion": _CONVERSION,
+    "inject_metadata_properties": _INJECTION,
     "import_filtering_opts": _FILTERING,
     "glance_download_properties": _GLANCE_DOWNLOAD,
     "task": _TASK,
