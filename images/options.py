@@ -165,7 +165,7 @@ _CONVERSION = [
     cfg.StrOpt(
         "output_format",
         default="raw",
-        choices=["raw", "qcow2", "vmdk"],
+        choices=["raw", "qcow2", "vmdk", "vhd"],
         help="Disk format that the plugin image_conversion converts to.",
     ),
 ]
