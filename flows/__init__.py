@@ -4,7 +4,7 @@ A step is one file; a graph is composition only. What passes from step to step, 
 
 - `formats`: `{"disk_format", "container_format"}` that the record declares
 - `staged`: `{"path", "size", "disk_format", "container_format", "virtual_size"}` of the file in staging
-  that the next step works on; `properties` besides where its source has told some
+  that the next step works on; `properties` besides where its source or a plugin has given some
 - `digest`: the record's `checksum`, `os_hash_algo` and `os_hash_value`
 - `stored:<store>`: whether the store has taken the bytes
 

@@ -23,6 +23,9 @@ _SHARE = re.compile(rb"\(([\d.]+)/100%\)")
 #: What an image may refer to outside itself, as `qemu-img info` names it.
 _REFERENCES = ("backing-filename", "full-backing-filename")
 
+#: What is said besides of a new file of a format. The size of a VHD would be rounded up to whole cylinders.
+_OPTIONS = {"vpc": ["-o", "force_size=on"]}
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Info:
@@ -94,6 +97,7 @@ def convert(
     """
     # -W: the order of writes does not matter in a new file, and it doubles the speed.
     arguments = ["convert", "-p", "-W", "-t", _cache(source[0]), "-f", source[1], "-O", target[1]]
+    arguments += _OPTIONS.get(target[1], [])
     command = _command(
         [*arguments, str(source[0]), str(target[0])], config.CONF.gantry.conversion_timeout
     )

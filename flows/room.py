@@ -34,6 +34,19 @@ def meter(plan: imports.Plan, disk_format: str | None) -> quota.Meter | None:
     return quota.Meter(allowed, plan.image_id, copies=copies, staged=True)
 
 
+def output_meter(plan: imports.Plan, disk_format: str | None, source: int) -> quota.Meter | None:
+    """What is to be told of the bytes that a plugin makes of a staged file, whose `source` bytes stay there.
+
+    Raises:
+        Unavailable: the identity service does not tell the limits.
+    """
+    allowed = quota.for_worker(plan.image_id)
+    if allowed is None:
+        return None
+    copies = _copies(plan) if staging.is_stored_as_it_is(disk_format) else 0
+    return quota.Meter(allowed, plan.image_id, copies=copies, staged=True, beside=source)
+
+
 def _copies(plan: imports.Plan) -> int:
     """Locations that the image will have: those that it has, and one for each store that is still to come."""
     return len(imports.original_of(plan).places.keys() | set(plan.stores))

@@ -16,6 +16,9 @@ from images import config, errors, pipeline
 #: partition table, so that check does not count for them.
 _OPAQUE = ("aki", "ari", "ami", "ploop")
 _MAX_SIZE = (1 << 63) - 1
+#: Where a VHD's header says what it is, and that it is only what differs from its parent: qemu-img would
+#: convert it without that, and say nothing.
+_VHD_TYPE, _DIFFERENCING = slice(60, 64), b"\0\0\0\4"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,6 +87,8 @@ def _failures(found: format_inspector.FileInspector) -> dict[str, str]:
         return {name: str(cause) for name, cause in failed.failures.items()}
     except Exception as error:  # noqa: BLE001 - a check that cannot even run has not been passed
         return {"inspection": f"{type(error).__name__} while it was checked"}
+    if found.NAME == "vhd" and found.region("header").data[_VHD_TYPE] == _DIFFERENCING:
+        return {"parent": "it is the difference from another file, which is not here"}
     return {}
 
 

@@ -165,8 +165,23 @@ _CONVERSION = [
     cfg.StrOpt(
         "output_format",
         default="raw",
-        choices=["raw", "qcow2", "vmdk"],
+        choices=["raw", "qcow2", "vmdk", "vhd"],
         help="Disk format that the plugin image_conversion converts to.",
+    ),
+]
+
+_INJECTION = [
+    cfg.Opt(
+        "inject",
+        type=option_types.Dict(option_types.String(quotes=True)),  # DictOpt's cuts quoted commas
+        default={},
+        help="Properties that the plugin inject_image_metadata gives to imported images, name:value,"
+        'name:"value, with a comma".',
+    ),
+    cfg.ListOpt(
+        "ignore_user_roles",
+        default=["admin"],
+        help="Callers with one of these roles import without them.",
     ),
 ]
 
@@ -380,6 +395,13 @@ _GANTRY = [
         "conversion_timeout", default=6 * 3600, help="Seconds that one qemu-img convert may take."
     ),
     cfg.IntOpt(
+        "decompression_ratio",
+        default=200,
+        min=0,
+        help="How many times as large as the packed file what image_decompression makes of it may be; "
+        "0: any. Less than 16 MiB is always taken.",
+    ),
+    cfg.IntOpt(
         "qemu_img_memory_mib",
         default=2048,
         min=512,
@@ -392,6 +414,7 @@ GROUPS: dict[str | None, Sequence[cfg.Opt]] = {
     "image_format": _IMAGE_FORMAT,
     "image_import_opts": _IMAGE_IMPORT,
     "image_conversion": _CONVERSION,
+    "inject_metadata_properties": _INJECTION,
     "import_filtering_opts": _FILTERING,
     "glance_download_properties": _GLANCE_DOWNLOAD,
     "task": _TASK,

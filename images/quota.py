@@ -239,13 +239,15 @@ class Meter:
         staged: bool = False,
         reserved: int = -1,
         beyond: int = 0,
+        beside: int = 0,
     ) -> None:
-        """`copies` stores will have the bytes then, and (`staged`) they count in staging.
+        """`copies` stores will have the bytes then; if `staged`, they count in staging, with those `beside`.
 
         `reserved` bytes were admitted beforehand; with -1 even the first call asks.
         """
         self._allowed, self._image_id = allowed, image_id
         self._copies, self._staged, self._beyond = copies, staged, beyond
+        self._beside = beside
         self._reserved = reserved
 
     def arrived(self, total: int) -> None:
@@ -260,7 +262,7 @@ class Meter:
             self._allowed,
             self._image_id,
             store=total * self._copies if self._copies else None,
-            stage=total if self._staged else None,
+            stage=total + self._beside if self._staged else None,
             beyond=self._beyond,
         )
         self._reserved = total + ahead // max(self._copies, 1)

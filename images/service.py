@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
-from images import config, errors, protections, queue, quota, stores
+from images import config, errors, properties, protections, queue, quota, stores
 
 
 def start(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
@@ -20,6 +20,7 @@ def start(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
     try:
         stores.register_options(conf)
         quota.configure(conf)
+        properties.configure(conf)
         protections.load()
     except (cfg.Error, errors.Invalid) as error:
         raise SystemExit(f"gantry: the configuration cannot be used: {error}") from error

@@ -2,9 +2,10 @@
 
 A staged image is a file named by the image's id, or `<id>.<attempt>` where a worker has brought it in;
 beside it stand `<name>.facts` (what was found out while it was written), `<name>.part` (a file that is still
-being written), `<name>.kept` (`images.partials`) and `<id>.<format>` (the outcome of a conversion). Whoever
-writes, writes beside, syncs and renames, so that a name means a whole file, after a power cut too; and nobody
-writes to a file that another one has opened, so a process that was paused, or is late, spoils nothing.
+being written), `<name>.kept` (`images.partials`) and `<id>.<attempt>.<format>` (what a plugin has made of
+it). Whoever writes, writes beside, syncs and renames, so that a name means a whole file, after a power cut
+too; and nobody writes to a file that another one has opened, so a process that was paused, or is late, spoils
+nothing.
 """
 
 import dataclasses

@@ -1,6 +1,7 @@
 """Convert: the plugin `image_conversion` turns the staged file into the operator's format."""
 
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 from taskflow import task
@@ -9,7 +10,7 @@ from flows import qemu_img, room
 from flows import watch as watching
 from images import config, errors, formats, imports, quota, staging
 
-#: Disk formats by the names that qemu-img has for them.
+#: What qemu-img calls the disk formats;  that qemu-img has for them.
 _QEMU_NAMES = {"raw": "raw", "qcow2": "qcow2", "vmdk": "vmdk", "vdi": "vdi", "vhdx": "vhdx"} | {
     "vhd": "vpc"
 }
@@ -28,6 +29,7 @@ class Convert(task.Task):
 
         Raises:
             UnacceptableFormat: the source is not what is declared, or refers to other files.
+            LimitExceeded: the outcome is more than this image, or its owner, may have.
             ImportFailed: qemu-img cannot convert it.
         """
         target = config.CONF.image_conversion.output_format
@@ -38,25 +40,44 @@ class Convert(task.Task):
         if declared not in _QEMU_NAMES:
             raise errors.ImportFailed(f"The format {declared} cannot be converted to {target}")
         described = qemu_img.info(source, _QEMU_NAMES[declared])
-        if quota.enabled and target == "raw":  # so much will come out, whatever went in
-            room.claim(watch.plan, described.virtual_size)
+        if target == "raw":  # so much will come out, whatever went in
+            _claim(watch.plan, described.virtual_size)
         output = _output(watch.plan)
         _remove_outputs(watch.plan)
         qemu_img.convert(
             (source, _QEMU_NAMES[declared]),
             (output, _QEMU_NAMES[target]),
-            lambda share: watch.report(
-                self.name, int(share * described.virtual_size), described.virtual_size
-            ),
+            self._heard(watch, staged["size"], output, described.virtual_size),
         )
         staging.sync(output)  # before the flow's state says that it is there: qemu-img does not
-        return {
+        return staged | {
             "path": str(output),
             "size": output.stat().st_size,
             "disk_format": target,
             "container_format": "bare",
             "virtual_size": described.virtual_size,
         }
+
+    def _heard(
+        self, watch: watching.Watch, source: int, output: pathlib.Path, virtual: int
+    ) -> Callable[[float], None]:
+        """What is told of the share done: it reports, and stops an outcome that grows too large.
+
+        A disk that is packed within its format may become many times as large, and nothing says it before.
+        """
+        target = config.CONF.image_conversion.output_format
+        grows = target != "raw"
+        meter = room.output_meter(watch.plan, target, source) if grows and quota.enabled else None
+
+        def heard(share: float) -> None:
+            watch.report(self.name, int(share * virtual), virtual)
+            if grows and output.exists():
+                size = output.stat().st_size
+                _check_cap(size)
+                if meter:
+                    meter.arrived(size)
+
+        return heard
 
     def revert(self, watch: watching.Watch, **_: Any) -> None:
         """Remove what was written."""
@@ -75,6 +96,21 @@ def _remove_outputs(plan: imports.Plan) -> None:
         output = _output(plan, attempt)
         for file in output.parent.glob(f"{output.name}*"):
             file.unlink(missing_ok=True)
+
+
+def _claim(plan: imports.Plan, size: int) -> None:
+    """Refuse what will be too large, before qemu-img writes a byte of it."""
+    _check_cap(size)
+    if quota.enabled:
+        room.claim(plan, size)
+
+
+def _check_cap(size: int) -> None:
+    cap = config.CONF.image_size_cap
+    if size > cap:
+        raise errors.LimitExceeded(
+            f"The image would have {size} bytes or more when it is converted; image_size_cap is {cap}"
+        )
 
 
 def _check_source(source: pathlib.Path, declared: str) -> None:

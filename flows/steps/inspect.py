@@ -5,9 +5,9 @@ from typing import Any
 
 from taskflow import task
 
-from flows import qemu_img
+from flows import qemu_img, unpacking
 from flows import watch as watching
-from images import formats, staging
+from images import config, formats, staging
 
 #: Formats whose own tables tell whether the file was cut.
 _CHECKABLE = ("qcow2", "vdi", "vhdx")
@@ -24,13 +24,30 @@ class Inspect(task.Task):
         Raises:
             UnacceptableFormat: the bytes are unsafe, cut, or not what `disk_format` says.
         """
+        if _will_be_unpacked(staged):  # what is in it is judged when it has come out
+            return staged
         file, declared = pathlib.Path(staged["path"]), staged["disk_format"]
         facts = staging.facts(file) or staging.inspect(
             file,
             digest=staging.is_stored_as_it_is(declared),
             on_bytes=lambda done: watch.report(self.name, done, staged["size"]),
         )
-        virtual = formats.check(facts.inspection, declared, staged["container_format"])
-        if staged["container_format"] == "bare" and facts.inspection.format in _CHECKABLE:
-            qemu_img.check(file, facts.inspection.format)
-        return staged | {"virtual_size": virtual}
+        return judged(staged, facts)
+
+
+def judged(staged: dict[str, Any], facts: staging.Facts) -> dict[str, Any]:
+    """`staged` with its virtual size, if the file is what the record declares.
+
+    Raises:
+        UnacceptableFormat: it is not, or is cut, or unsafe.
+    """
+    virtual = formats.check(facts.inspection, staged["disk_format"], staged["container_format"])
+    if staged["container_format"] == "bare" and facts.inspection.format in _CHECKABLE:
+        qemu_img.check(pathlib.Path(facts.path), facts.inspection.format)
+    return staged | {"virtual_size": virtual}
+
+
+def _will_be_unpacked(staged: dict[str, Any]) -> bool:
+    if "image_decompression" not in config.CONF.image_import_opts.image_import_plugins:
+        return False
+    return unpacking.kind_of(pathlib.Path(staged["path"]), staged["container_format"]) is not None

@@ -14,9 +14,8 @@ from images import (
     config,
     context,
     errors,
-    filters,
     methods,
-    models,
+    properties,
     staging,
     task_secrets,
     transfers,
@@ -26,9 +25,6 @@ from images.methods import web_download
 
 #: Bytes that a record may have.
 _MOST = 8 << 20
-_NAME_LENGTH = 255
-#: Members of a record that are no properties, beside its columns.
-_MEMBERS = ("tags", "self", "file", "schema", "stores", "direct_url", "locations")
 
 
 class GlanceDownload:
@@ -155,20 +151,13 @@ def _described(source: dict[str, Any]) -> dict[str, Any]:
         if source.get(column) not in values:
             raise errors.ImportFailed(f"its {column} {source.get(column)} is not taken here")
     beginnings = tuple(options.extra_properties)
-    properties = {
+    copied = {
         name: value
         for name, value in source.items()
-        if name.startswith(beginnings) and _is_property(name, value)
+        if name.startswith(beginnings) and properties.fits(name, value)
     }
     formats = {name: source[name] for name in ("disk_format", "container_format")}
-    return formats | {"properties": properties}
-
-
-def _is_property(name: str, value: Any) -> bool:
-    columns = (*models.Image.__table__.columns.keys(), *_MEMBERS)
-    if not isinstance(value, str) or name in columns or name.startswith("os_glance"):
-        return False
-    return len(name) <= _NAME_LENGTH and not filters.UNSTORABLE.search(name + value)
+    return formats | {"properties": copied}
 
 
 def _compare(facts: staging.Facts, source: dict[str, Any]) -> None:

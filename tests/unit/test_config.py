@@ -15,7 +15,7 @@ from tests.conftest import Configure
         "[DEFAULT]\nnode_staging_uri = /no/uri",
         "[DEFAULT]\nenabled_backends = os_glance_mine:file",
         "[DEFAULT]\nenabled_backends = a:file,b:file\n[glance_store]\ndefault_backend = c",
-        "[image_conversion]\noutput_format = vhd",
+        "[image_conversion]\noutput_format = vdi",
         "[import_filtering_opts]\nallowed_ports = [http]",
         "[import_filtering_opts]\nallowed_ports = 80,443",
         "[paste_deploy]\nflavor = no-such",

@@ -102,6 +102,15 @@ def test_a_flat_vmdk_is_no_image(tmp_path: pathlib.Path) -> None:
         formats.check(found, "vmdk", "bare")
 
 
+def test_a_vhd_that_is_only_a_difference(tmp_path: pathlib.Path) -> None:
+    """qemu-img converts it without its parent and says nothing: what the guest misses would be zeros."""
+    data = bytearray(made(tmp_path, "vpc"))
+    assert formats.check(inspect(bytes(data)), "vhd", "bare")
+    data[63] = 4
+    with pytest.raises(errors.UnacceptableFormat, match="difference from another file"):
+        formats.check(inspect(bytes(data)), "vhd", "bare")
+
+
 def test_another_format_than_declared(configure: Configure, tmp_path: pathlib.Path) -> None:
     """Refused with both names; accepted, its size unknown, where the operator does not mind."""
     found = inspect(made(tmp_path, "qcow2"))

@@ -1,0 +1,204 @@
+"""The plugin image_conversion: every source, every target, every method; formats are forced, not guessed."""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from flows import qemu_img
+from flows.steps import convert
+from images import config, errors, formats, imports, staging
+from tests import web
+from tests.functional import importing
+from tests.functional.conftest import Api, Caller
+from workers import engine, heartbeat
+
+MIB = 1 << 20
+DATA = os.urandom(MIB) + bytes(2 * MIB)
+#: What qemu-img calls the record's formats.
+QEMU = {"raw": "raw", "qcow2": "qcow2", "vmdk": "vmdk", "vhd": "vpc", "vhdx": "vhdx", "vdi": "vdi"}
+TARGETS = ("raw", "qcow2", "vmdk", "vhd")
+REMOTE = "36d4b546-64a2-4bb9-bdd0-ba676aa48f2c"
+
+
+def options(target: str, region: str = "") -> str:
+    return (
+        "enabled_import_methods = [glance-direct,web-download,glance-download]\n"
+        "[import_filtering_opts]\nallowed_ports = []\n"
+        "[image_import_opts]\nimage_import_plugins = [image_conversion]\n"
+        f"[image_conversion]\noutput_format = {target}\n"
+        f"[gantry]\nremote_regions = two:{region}\n"
+    )
+
+
+def disk(room: pathlib.Path, disk_format: str, data: bytes = DATA) -> bytes:
+    """A disk image with these data."""
+    (room / "source.raw").write_bytes(data)
+    if disk_format == "raw":
+        return data
+    made = room / f"source.{disk_format}"
+    command = ["qemu-img", "convert", "-f", "raw", "-O", QEMU[disk_format]]
+    size = ["-o", "force_size=on"] if disk_format == "vhd" else []
+    subprocess.run([*command, *size, str(room / "source.raw"), str(made)], check=True)
+    return made.read_bytes()
+
+
+def contents(api: Api, room: pathlib.Path, image: dict[str, Any]) -> bytes:
+    """What a guest would see of the image that is stored, told by its record alone."""
+    stored, raw = room / "stored", room / "stored.raw"
+    data = api.ask("GET", f"/v2/images/{image['id']}/file").data
+    assert image["os_hash_value"] == hashlib.sha512(data).hexdigest()
+    assert image["size"] == len(data)
+    stored.write_bytes(data)
+    known = QEMU[image["disk_format"]]
+    command = ["qemu-img", "convert", "-f", known, "-O", "raw", str(stored), str(raw)]
+    subprocess.run(command, check=True)
+    return raw.read_bytes()
+
+
+@contextlib.contextmanager
+def another_region(data: bytes, disk_format: str) -> Iterator[str]:
+    """An image service that has one image."""
+    record = importing.FORMATS | {
+        "id": REMOTE,
+        "status": "active",
+        "disk_format": disk_format,
+        "size": len(data),
+        "checksum": hashlib.md5(data, usedforsecurity=False).hexdigest(),
+        "os_hash_algo": "sha512",
+        "os_hash_value": hashlib.sha512(data).hexdigest(),
+        "hw_disk_bus": "scsi",
+    }
+    path = f"/v2/images/{REMOTE}"
+    answers = {path: web.whole(json.dumps(record).encode()), f"{path}/file": web.whole(data)}
+    with web.serving(answers) as url:
+        yield url
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("source", QEMU)
+def test_each_source_becomes_each_target(
+    caller: Caller, tmp_path: pathlib.Path, source: str, target: str
+) -> None:
+    api = caller(options=options(target))
+    image_id = importing.staged(api, disk(tmp_path, source), disk_format=source)
+    image = importing.imported(api, image_id)
+    assert (image["disk_format"], image["container_format"]) == (target, "bare")
+    assert image["virtual_size"] == len(DATA)
+    assert contents(api, tmp_path, image) == DATA
+    assert list(staging.path().iterdir()) == []
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_by_web_download(caller: Caller, tmp_path: pathlib.Path, target: str) -> None:
+    api = caller(options=options(target))
+    source = "vdi"
+    with web.serving({"/disk": web.whole(disk(tmp_path, source))}) as url:
+        image_id = api.create(**(importing.FORMATS | {"disk_format": source}))
+        method = {"name": "web-download", "uri": f"{url}/disk"}
+        image = importing.imported(api, image_id, method)
+    assert (image["disk_format"], image["virtual_size"]) == (target, len(DATA))
+    assert contents(api, tmp_path, image) == DATA
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_by_glance_download(caller: Caller, tmp_path: pathlib.Path, target: str) -> None:
+    """The formats are first those of the other region; its properties come along all the same."""
+    source = "qcow2" if target != "qcow2" else "vmdk"
+    with another_region(disk(tmp_path, source), source) as url:
+        api = caller(options=options(target, url))
+        image_id = api.create(**importing.FORMATS)
+        method = {"name": "glance-download", "glance_region": "two", "glance_image_id": REMOTE}
+        image = importing.imported(api, image_id, method)
+    assert (image["disk_format"], image["virtual_size"]) == (target, len(DATA))
+    assert image["hw_disk_bus"] == "scsi"
+    assert contents(api, tmp_path, image) == DATA
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"#!/bin/sh\necho hello\n",
+        b'# Disk DescriptorFile\nversion=1\ncreateType="monolithicFlat"\n'
+        b'RW 4 FLAT "/etc/passwd" 0\n',
+        b"<?xml version='1.0'?>\n<Parallels_disk_image>\n",
+        b"WithoutFreeSpace",
+    ],
+    ids=["script", "vmdk-descriptor", "xml", "parallels"],
+)
+def test_a_raw_disk_that_begins_with_text(
+    caller: Caller, tmp_path: pathlib.Path, target: str, text: bytes
+) -> None:
+    """qemu-img, if it might guess, would take it for something else, and open what it names."""
+    data = text.ljust(MIB, b"\0")
+    api = caller(options=options(target))
+    image = importing.imported(api, importing.staged(api, data))
+    assert image["disk_format"] == target
+    assert contents(api, tmp_path, image) == data
+
+
+def test_the_outcome_is_of_the_format_that_the_record_names(
+    caller: Caller, tmp_path: pathlib.Path
+) -> None:
+    """Told by its bytes, too: qemu-img says vpc to what the record calls vhd."""
+    api = caller(options=options("vhd"))
+    image = importing.imported(api, importing.staged(api, DATA))
+    inspector = formats.Inspector()
+    data = api.ask("GET", f"/v2/images/{image['id']}/file").data
+    inspector.feed(data)
+    assert inspector.finish().format == "vhd"
+    (tmp_path / "stored").write_bytes(data)
+    assert qemu_img.info(tmp_path / "stored", "vpc").virtual_size == len(DATA)
+
+
+def test_a_small_file_that_would_become_larger_than_any_may(
+    caller: Caller, tmp_path: pathlib.Path
+) -> None:
+    """It is refused before qemu-img writes a byte."""
+    api = caller(options=f"image_size_cap = {2 * MIB}\n" + options("raw"))
+    empty = disk(tmp_path, "qcow2", bytes(3 * MIB))
+    image_id = importing.staged(api, empty, disk_format="qcow2")
+    assert f"image_size_cap is {config.CONF.image_size_cap}" in importing.refused(api, image_id)
+    assert api.show(image_id)["status"] == "queued"
+    assert not list(tmp_path.glob(f"*/{image_id}*"))
+
+
+@pytest.mark.parametrize("limit", ["image_size_cap = 1000000", "user_storage_quota = 1MB"])
+def test_a_disk_that_is_packed_in_its_format(
+    caller: Caller, tmp_path: pathlib.Path, limit: str
+) -> None:
+    """Its outcome is stopped while it grows: how large it will be nothing says before."""
+    api = caller(options=f"{limit}\n" + options("qcow2"))
+    packed = disk(tmp_path, "qcow2", b"packs well, this. " * MIB)
+    command = [
+        "qemu-img",
+        "convert",
+        "-f",
+        "qcow2",
+        "-O",
+        "vmdk",
+        "-o",
+        "subformat=streamOptimized",
+    ]
+    subprocess.run([*command, str(tmp_path / "source.qcow2"), str(tmp_path / "vmdk")], check=True)
+    assert len(packed) > 10 * MIB
+    image_id = importing.staged(api, (tmp_path / "vmdk").read_bytes(), disk_format="vmdk")
+    plan = imports.begin(importing.asked(api, image_id), "worker")
+    assert plan is not None
+    output = tmp_path / "output"
+    heard = convert.Convert()._heard(heartbeat.Heartbeat(plan), 1, output, len(packed))
+    heard(0.0)  # nothing is written yet
+    output.write_bytes(bytes(2 * MIB))
+    with pytest.raises(errors.LimitExceeded, match=limit.split(" ", maxsplit=1)[0]):
+        heard(0.5)
+    with heartbeat.Heartbeat(plan) as watch, pytest.raises(errors.ImportFailed):
+        engine.run(plan, watch)
+    assert api.show(image_id)["status"] == "queued"
+    assert not list(tmp_path.glob(f"*/{image_id}*"))

@@ -1,0 +1,147 @@
+"""A third party's plugins: a file and a line for each in a distribution that nobody here knows."""
+
+import importlib
+import pathlib
+import sys
+import textwrap
+from collections.abc import Iterator
+
+import pytest
+
+from flows import import_image
+from images import errors, methods, staging
+from tests.functional import importing
+from tests.functional.conftest import Caller
+
+MODULE = '''
+"""What Acme adds: images that are counted out, and a mark at their end."""
+
+import io
+
+from taskflow import task
+
+from images import errors, methods, staging
+
+
+class Count:
+    """Brings as many bytes as the request says."""
+
+    name = "acme-count"
+    accepts = ("queued",)
+    rule = "modify_image"
+    queue = "fetch"
+
+    def check(self, fields):
+        if not isinstance(fields.get("size"), int):
+            raise errors.Invalid("acme-count needs a size")
+
+    def origin(self, asker, fields):
+        return None
+
+    def fetch(self, image_id, fields, *, run, digest, on_bytes):
+        size = fields["size"]
+        facts = staging.receive(
+            image_id,
+            io.BytesIO(b"7" * size),
+            digest=digest,
+            on_bytes=lambda done: on_bytes(done, size),
+        )
+        return methods.Fetched(facts)
+
+
+class Sign(task.Task):
+    """Writes a mark behind the data."""
+
+    default_provides = "staged"
+
+    def __init__(self):
+        super().__init__("acme-sign")
+
+    def execute(self, watch, staged):
+        if staged["size"] > 1000:
+            raise errors.ImportFailed("Acme signs no more than 1000 bytes")
+        source = open(staged["path"], "rb")
+        signed = staging.path(watch.plan.image_id, f".{watch.plan.lease.attempt}.signed")
+        with source, open(signed, "wb") as target:
+            target.write(source.read() + b"-acme")
+            watch.report(self.name, staged["size"], staged["size"])
+        properties = staged.get("properties", {}) | {"acme_signed": "yes"}
+        size = staged["size"] + len(b"-acme")
+        return staged | {"path": str(signed), "size": size, "properties": properties}
+'''
+ENTRY_POINTS = """
+[gantry.import_methods]
+acme-count = acme_images:Count
+
+[gantry.import_steps]
+acme_sign = acme_images:Sign
+"""
+OPTIONS = """
+enabled_import_methods = [acme-count]
+[image_import_opts]
+image_import_plugins = [no_op,acme_sign,image_decompression]
+"""
+
+
+def _forget() -> None:
+    """What this process has found installed."""
+    sys.modules.pop("acme_images", None)
+    importlib.invalidate_caches()
+    methods.load.cache_clear()
+    import_image._known.cache_clear()
+
+
+@pytest.fixture
+def installed(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As pip installs it: the file, and beside it what the distribution says of itself."""
+    room = tmp_path / "site"
+    about = room / "acme_images-1.0.dist-info"
+    about.mkdir(parents=True)
+    (room / "acme_images.py").write_text(textwrap.dedent(MODULE))
+    about.joinpath("METADATA").write_text(
+        "Metadata-Version: 2.1\nName: acme-images\nVersion: 1.0\n"
+    )
+    about.joinpath("entry_points.txt").write_text(ENTRY_POINTS)
+    monkeypatch.syspath_prepend(str(room))
+    _forget()
+    yield
+    monkeypatch.undo()
+    _forget()
+
+
+@pytest.mark.usefixtures("installed")
+def test_an_import_through_both(caller: Caller) -> None:
+    """The record speaks of what the step has made, and staging is empty."""
+    api = caller(options=OPTIONS)
+    assert "acme-count" in api.ask("GET", "/v2/info/import").text
+    image_id = api.create(**importing.FORMATS)
+    image = importing.imported(api, image_id, {"name": "acme-count", "size": 40})
+    assert image["size"] == 45
+    assert image["acme_signed"] == "yes"
+    assert api.ask("GET", f"/v2/images/{image_id}/file").data == b"7" * 40 + b"-acme"
+    assert list(staging.path().iterdir()) == []
+
+
+@pytest.mark.usefixtures("installed")
+def test_their_refusals_are_told(caller: Caller) -> None:
+    """The method's in the answer, the step's in the task; nothing is left over."""
+    api = caller(options=OPTIONS)
+    image_id = api.create(**importing.FORMATS)
+    wrong = {"method": {"name": "acme-count", "size": "many"}}
+    answer = api.ask("POST", f"/v2/images/{image_id}/import", wrong)
+    assert answer.status_code == 400
+    assert "needs a size" in answer.text
+    said = importing.refused(api, image_id, {"name": "acme-count", "size": 1001})
+    assert said == "Acme signs no more than 1000 bytes"
+    assert api.show(image_id)["status"] == "queued"
+    assert list(staging.path().iterdir()) == []
+
+
+def test_what_is_not_installed_is_not_there(caller: Caller) -> None:
+    """Requests are told so, and a worker that should use it does not start."""
+    api = caller(options=OPTIONS)
+    image_id = api.create(**importing.FORMATS)
+    body = {"method": {"name": "acme-count", "size": 40}}
+    assert api.ask("POST", f"/v2/images/{image_id}/import", body).status_code == 400
+    with pytest.raises(errors.Invalid, match="there is no plugin acme_sign"):
+        import_image.plugins()
