@@ -103,7 +103,7 @@ def together(
         return [piece.result() for piece in pieces]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        futures.wait(left, _FAREWELL)
+        futures.wait([piece for piece in left if not piece.cancelled()], _FAREWELL)
 
 
 def alone(writer: file_store.Writer, work: Callable[[], T], done: int = 0) -> T:

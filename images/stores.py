@@ -66,12 +66,8 @@ _PROPERTIES: dict[str, dict[str, str]] = {
         "large_object_chunk_size": "large_object_chunk_size",
     },
     "s3": {
-        name: name
-        for name in (
-            "s3_store_large_object_size",
-            "s3_store_large_object_chunk_size",
-            "s3_store_thread_pools",
-        )
+        f"s3_store_{name}": f"s3_store_{name}"
+        for name in ("large_object_size", "large_object_chunk_size", "thread_pools")
     },
 }
 
@@ -144,6 +140,8 @@ def _check_types(conf: cfg.ConfigOpts) -> None:
     for name, kind in conf.enabled_backends.items():
         try:
             drivers[kind].load()
+            if kind in _CLIENTS:
+                importlib.import_module(_CLIENTS[kind])
         except (KeyError, ImportError) as error:
             # glance_store would say nothing now, and fail at the first use of any store.
             raise errors.Invalid(
@@ -225,13 +223,15 @@ def properties(store_id: str) -> dict[str, Any]:
 def _client(driver: Any) -> store_client.Client | None:
     """The module that reaches a store through its own library, if there is one for its type."""
     names = [_CLIENTS[scheme] for scheme in driver.get_schemes() if scheme in _CLIENTS]
-    return cast("store_client.Client", importlib.import_module(names[0])) if names else None
+    try:
+        return cast("store_client.Client", importlib.import_module(names[0])) if names else None
+    except ImportError as error:
+        raise errors.Misconfigured(f"The store lacks a library: {error.name}") from error
 
 
 def clients() -> Iterator[tuple[Any, store_client.Client]]:
     """The stores that take data and are reached through their own library, as pairs of driver and module."""
-    for store_id in writable():
-        driver = _drivers()[store_id]
+    for driver in (_drivers()[store_id] for store_id in writable()):
         if client := _client(driver):
             yield driver, client
 
@@ -270,9 +270,17 @@ def holder_of(url: str) -> str | None:
         return None
     for name in _public(config.CONF):
         prefix = known[scheme][name]["store"].url_prefix if name in known[scheme] else None
-        if prefix and url.startswith(prefix):
+        if prefix and _lies_in(url, scheme, prefix):
             return name
     raise errors.Invalid("Invalid location: no store here holds such data")
+
+
+def _lies_in(url: str, scheme: str, prefix: str) -> bool:
+    """Whether a URL is one of a store's; in S3 and Swift a longer path would name another bucket of it."""
+    if not scheme.startswith(("s3", "swift")):
+        return url.startswith(prefix)
+    bucket, _, name = url.rpartition("/")
+    return bucket == prefix.rstrip("/") and bool(name)
 
 
 def size_of(url: str, metadata: dict[str, Any] | None) -> int:
@@ -317,12 +325,11 @@ def add(
         StorageFull, Unavailable: the store cannot take it; nothing is left in the store.
     """
     driver = _drivers()[store_id]
-    with _translated(store_id):
+    with _reached(driver, store_id) as client:
         if "file" in driver.get_schemes():
             return file_store.add(driver, image_id, file_store.Told(file, writer), link=link)
-        if client := _client(driver):
-            with client.translated(driver):
-                return client.add(driver, image_id, file_store.Told(file, writer))
+        if client:
+            return client.add(driver, image_id, file_store.Told(file, writer))
         writer.ready()
         with file_store.Told(file, writer) as source:
             url, _, _, _, metadata = driver.add(
@@ -338,12 +345,11 @@ def discard(store_id: str, image_id: str, attempt: int) -> None:
         Unavailable: the store cannot be reached or changed.
     """
     driver = _drivers()[store_id]
-    with _translated(store_id):
+    with _reached(driver, store_id) as client:
         if "file" in driver.get_schemes():
             file_store.discard(driver, image_id, attempt)
-        elif client := _client(driver):
-            with client.translated(driver):
-                client.discard(driver, image_id)
+        elif client:
+            client.discard(driver, image_id)
 
 
 def delete(url: str, metadata: dict[str, str] | None) -> None:
@@ -356,11 +362,9 @@ def delete(url: str, metadata: dict[str, str] | None) -> None:
     driver, location = _resolve(url, metadata)
     if _is_web(driver):
         return  # somebody else's server
-    client = _client(driver)
-    with _translated(), contextlib.suppress(store_errors.NotFound, errors.NotFound):
+    with contextlib.suppress(errors.NotFound), _reached(driver) as client:
         if client:
-            with client.translated(driver):
-                client.delete(driver, location)
+            client.delete(driver, location)
         else:
             driver.delete(location)
 
@@ -385,12 +389,8 @@ def open_location(location: models.ImageLocation | records.Location) -> Opened:
 
 
 def _size(driver: Any, place: Any) -> int:
-    client = _client(driver)
-    with _translated():
-        if not client:
-            return int(driver.get_size(place) or 0)
-        with client.translated(driver):
-            return client.size(driver, place)
+    with _reached(driver) as client:
+        return client.size(driver, place) if client else int(driver.get_size(place) or 0)
 
 
 def _resolve(url: str, metadata: dict[str, Any] | None) -> tuple[Any, Any]:
@@ -440,8 +440,8 @@ def _read_file(path: pathlib.Path, offset: int, length: int) -> Iterator[bytes]:
 
 def _read(driver: Any, place: Any, offset: int, length: int) -> Iterator[bytes]:
     """Through its library or its driver; one that cannot begin in the middle is read from its beginning."""
-    if client := _client(driver):
-        with client.translated(driver):
+    with _reached(driver) as client:
+        if client:
             return client.read(driver, place, offset, length)
     try:
         pieces, _ = driver.get(place, offset=offset, chunk_size=length)
@@ -461,6 +461,14 @@ def _cut(pieces: Any, skip: int, length: int) -> Iterator[bytes]:
             yield kept
         if not length:
             return
+
+
+@contextlib.contextmanager
+def _reached(driver: Any, store_id: str | None = None) -> Iterator[store_client.Client | None]:
+    """The way to a store through its own library, if there is one; whatever it raises is translated."""
+    client = _client(driver)
+    with _translated(store_id), client.translated(driver) if client else contextlib.nullcontext():
+        yield client
 
 
 @contextlib.contextmanager

@@ -49,7 +49,7 @@ def test_a_full_cluster(
 ) -> None:
     """Ceph lets writers wait until there is room; whoever imports is told instead."""
     image_id = remote_service.staged(running, remote_service.LARGE)
-    cluster.run("ceph", "osd", "set-full-ratio", "0.000001")
+    cluster.run("ceph", "tell", "osd.0", "injectfull", "full")
     try:
         service.wait_for(lambda: _is_full(cluster), "the cluster to be full")
         remote_service.begin(running, image_id)
@@ -58,7 +58,7 @@ def test_a_full_cluster(
         answer = running.ask("PUT", f"/v2/images/{image_id}/file", remote_service.SMALL)
         assert (answer.status, "works is full" in answer.data.decode()) == (413, True)
     finally:
-        cluster.run("ceph", "osd", "set-full-ratio", "0.95")
+        cluster.run("ceph", "tell", "osd.0", "injectfull", "none")
     service.wait_for(lambda: not _is_full(cluster), "the cluster to have room")
     service.wait_for(lambda: not kind.held(), "what was begun to be gone")
     answer = running.ask("PUT", f"/v2/images/{image_id}/file", remote_service.SMALL)

@@ -117,6 +117,15 @@ def test_data_that_are_gone(running: service.Service, kind: remote_kinds.Kind) -
     remote_service.remove(running, kind, image_id)
 
 
+def test_discovery_keeps_the_credentials(running: service.Service, kind: remote_kinds.Kind) -> None:
+    """An administrator is told of types and sizes, nobody of secrets."""
+    answer = running.ask("GET", "/v2/info/stores/detail")
+    types = {one["id"]: one["type"] for one in answer.json()["stores"]}
+    assert types == {"local": "file", "works": kind.name, "wrong": kind.name}
+    assert b"secret" not in answer.data
+    assert b"access" not in answer.data
+
+
 def test_wrong_credentials(running: service.Service, kind: remote_kinds.Kind) -> None:
     """Said at once and in words that name the cause; nothing is tried twenty times."""
     image_id = remote_service.staged(running, remote_service.SMALL)
