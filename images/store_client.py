@@ -1,4 +1,4 @@
-"""A store that is reached through its own library, because glance_store's driver reads no ranges and is slow.
+"""A store that is reached through its own library, because glance_store's driver reads no ranges.
 
 What one of these is: `s3_store`, `swift_store` and `rbd_store` are modules with the functions of `Client`.
 Options, location URIs and object names stay glance_store's: its driver gives the first two.
