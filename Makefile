@@ -33,8 +33,9 @@ lint: ## ruff, mypy and the import rules
 	mypy
 	lint-imports
 
-integration: ## large and hostile bodies, PostgreSQL, MariaDB, several stores, schemathesis, long runs of real processes
+integration: ## large and hostile bodies, PostgreSQL, MariaDB, S3, Swift and RBD on Ceph, schemathesis, long runs of real processes
 	@deploy/setup.sh integration
+	@deploy/setup.sh ceph || echo "Without Ceph the tests of S3, Swift and RBD are skipped; each says so."
 	pytest -n 2 --dist loadfile tests/integration tests/system/long $(ALONE:%=--ignore %)
 	pytest -s $(ALONE)
 

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Installs what Gantry needs, and only what is missing: system packages, a virtual environment, pinned requirements.
 #
-#     deploy/setup.sh [runtime|dev|integration|bench|clients|keystone|glance|rally]
+#     deploy/setup.sh [runtime|rbd|dev|integration|ceph|bench|clients|keystone|glance|rally]
 #
 #   runtime      .venv with requirements.txt and Gantry itself (the default)
+#   rbd          runtime, and Debian's bindings of Ceph, which stores of type rbd need, linked into .venv
 #   dev          .venv with requirements-dev.txt: runtime, the tests and the checks
 #   integration  dev, and PostgreSQL, MariaDB, RabbitMQ and nginx, which the tests start by themselves
+#   ceph         dev, rbd, and a monitor, an OSD and a gateway of Ceph, which the tests of S3, Swift and RBD start
 #   bench        dev, and what `make bench` starts: MariaDB, PostgreSQL, memcached, and wrk, which asks
 #   clients      .venv-clients with the unmodified OpenStack clients and Tempest of `make compat`
 #   keystone     .venv-keystone with the real Keystone of `make compat`
@@ -24,11 +26,11 @@ say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$@" >&2; exit 1; }
 
 case $MODE in
-    runtime) venv=.venv pins=requirements.txt ;;
-    dev | integration | bench) venv=.venv pins=requirements-dev.txt ;;
+    runtime | rbd) venv=.venv pins=requirements.txt ;;
+    dev | integration | ceph | bench) venv=.venv pins=requirements-dev.txt ;;
     clients | keystone | glance | rally) venv=.venv-$MODE pins=requirements-$MODE.txt ;;
-    -h | --help) sed -n '2,16s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) die "unknown mode '$MODE': say runtime, dev, integration, bench, clients, keystone, glance or rally" ;;
+    -h | --help) sed -n '2,18s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) die "unknown mode '$MODE': say runtime, rbd, dev, integration, ceph, bench, clients, keystone, glance or rally" ;;
 esac
 
 # fingerprint PINS: what the stamp of these pins stands for: them, the entry points, this script, the interpreter.
@@ -42,7 +44,7 @@ missing_packages() {
     [ -s /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     command -v qemu-img >/dev/null || echo qemu-utils
     { command -v prlimit && command -v setpriv; } >/dev/null || echo util-linux
-    [ "$MODE" = runtime ] || command -v curl >/dev/null || echo curl
+    [ "$MODE" = runtime ] || [ "$MODE" = rbd ] || command -v curl >/dev/null || echo curl
     # gophercloud's own tests, and Go to build them.
     [ "$MODE" != clients ] || command -v go >/dev/null || echo golang-go
     [ "$MODE" != clients ] || [ -d /usr/share/gocode/src/github.com/gophercloud/gophercloud ] ||
@@ -51,7 +53,9 @@ missing_packages() {
     [ "$MODE" != bench ] || command -v wrk >/dev/null || echo wrk
     [ "$MODE" != integration ] || [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || echo rabbitmq-server
     [ "$MODE" != integration ] || { command -v nginx || [ -x /usr/sbin/nginx ]; } >/dev/null || echo nginx-light
-    brings_servers || return 0
+    ! needs_rbd || missing_bindings
+    [ "$MODE" != ceph ] || missing_ceph
+    [ "$MODE" = integration ] || [ "$MODE" = bench ] || return 0
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || echo postgresql
     # Only the programs, without the system service of package mariadb-server.
     { command -v mariadbd || [ -x /usr/sbin/mariadbd ]; } >/dev/null || echo mariadb-server-core
@@ -59,7 +63,23 @@ missing_packages() {
     command -v my_print_defaults >/dev/null || echo mariadb-client-core
 }
 
-brings_servers() { [ "$MODE" = integration ] || [ "$MODE" = bench ]; }
+needs_rbd() { [ "$MODE" = rbd ] || [ "$MODE" = ceph ]; }
+
+# bindings: where Debian's packages have put the bindings of librados and librbd, one a line.
+bindings() { compgen -G '/usr/lib/python3/dist-packages/rados.*.so'; compgen -G '/usr/lib/python3/dist-packages/rbd.*.so'; }
+
+missing_bindings() {
+    [ "$(bindings | wc -l)" -ge 2 ] || printf '%s\n' python3-rados python3-rbd
+}
+
+missing_ceph() {
+    command -v ceph-mon >/dev/null || echo ceph-mon
+    command -v ceph-osd >/dev/null || echo ceph-osd
+    command -v radosgw >/dev/null || echo radosgw
+    command -v ceph >/dev/null || echo ceph-common
+}
+
+brings_servers() { [ "$MODE" = integration ] || [ "$MODE" = bench ] || [ "$MODE" = ceph ]; }
 
 python_package() { "$PYTHON" -c 'import sys; print("python%d.%d" % sys.version_info[:2])'; }
 
@@ -136,6 +156,16 @@ install_gantry() {
         die "cannot install Gantry itself into $venv (the reason is above)"
 }
 
+# PyPI has no wheel of these two: they belong to the librados and librbd of the system, and to its Python's version.
+link_bindings() {
+    local so site
+    site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    for so in $(bindings); do ln -sf "$so" "$site/"; done
+    "$venv/bin/python" -c 'import rados, rbd' 2>/dev/null || die \
+        "Debian's bindings of Ceph were made for $(/usr/bin/python3 --version), and $venv has $("$venv/bin/python" --version)." \
+        "Make $venv with the system's Python: rm -rf $venv && PYTHON=/usr/bin/python3 deploy/setup.sh $MODE"
+}
+
 # One set-up at a time in this directory: a second one waits, then finds everything done.
 if command -v flock >/dev/null; then exec 9<.; flock 9; fi
 
@@ -148,9 +178,10 @@ mapfile -t missing < <(missing_packages)
 [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
 
 installed() { [ "$(cat "$venv/.setup-$1" 2>/dev/null)" = "$(fingerprint "$1")" ]; }
-if installed "$pins"; then exit 0; fi
+leave() { ! needs_rbd || link_bindings; exit 0; }
+if installed "$pins"; then leave; fi
 # What the tests need holds all that the service needs.
-if [ "$MODE" = runtime ] && installed requirements-dev.txt; then exit 0; fi
+if [ "$pins" = requirements.txt ] && installed requirements-dev.txt; then leave; fi
 start=$SECONDS
 make_venv
 install_pins
@@ -158,3 +189,4 @@ install_pins
 "$venv/bin/python" -m pip check >/dev/null || { "$venv/bin/python" -m pip check >&2; die "$pins does not fit together"; }
 fingerprint "$pins" >"$venv/.setup-$pins"
 say "$venv is ready for $MODE ($((SECONDS - start)) s)"
+! needs_rbd || link_bindings

@@ -15,7 +15,8 @@ The tree (the HTTP status that `api.errors` answers stands behind each class)::
     │   └── UnacceptableFormat       415
     ├── RangeNotSatisfiable          416
     ├── Unavailable                  503
-    │   └── StorageFull              413
+    │   ├── StorageFull              413
+    │   └── Misconfigured            503
     └── ImportFailed                 never reaches a client: it becomes a task's message
         └── Stopped
 
@@ -82,6 +83,10 @@ class Unavailable(GantryError):
 
 class StorageFull(Unavailable):
     """There is not enough space left in the storage."""
+
+
+class Misconfigured(Unavailable):
+    """The storage refuses this service: only its operator can change that."""
 
 
 class ImportFailed(GantryError):

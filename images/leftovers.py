@@ -1,8 +1,8 @@
 """What a file store holds that no record points at: its writer died between the bytes and the record.
 
 A store's directory may serve others too, so nothing is touched but files named by an image of our own
-database; and nothing that the record may mean in some way. Stores of other types are not looked at: their
-drivers list nothing.
+database; and nothing that the record may mean in some way. S3, Swift and RBD are `images.remote_leftovers`'
+matter; stores of other types are not looked at, because their drivers list nothing.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ _OBJECT = re.compile(_ID)
 #: A file that is being written (`images.stores`).
 _PART = re.compile(rf"\.({_ID})\.(?:.*\.)?part")
 #: Seconds for which a file is left alone whatever the records say.
-_YOUNG = 600
+YOUNG = 600
 #: Seconds after which nobody writes to a part any more, even if something is under way for its image.
 _SILENT = 3600
 #: Images of one directory that one run looks at; there may be a million.
@@ -40,7 +40,7 @@ _MEANT = ("active", "pending_delete")
 
 
 @dataclasses.dataclass(slots=True)
-class _Known:
+class Known:
     """What the records say of an image whose name a file has."""
 
     status: str
@@ -95,8 +95,8 @@ def _directories() -> Iterator[pathlib.Path]:
 def _clear(directory: pathlib.Path, now: float) -> int:
     parts, objects = _names(directory)
     count = 0
-    for known in _known([*parts, *objects]):
-        for image_id, image in known.items():
+    for some in known([*parts, *objects]):
+        for image_id, image in some.items():
             for name in parts.get(image_id, ()):
                 count += _end_part(directory / name, image, now)
             if image_id in objects and _is_nobodys(directory / image_id, image, now):
@@ -118,39 +118,40 @@ def _names(directory: pathlib.Path) -> tuple[dict[str, list[str]], set[str]]:
     return parts, {name for name in objects if zlib.crc32(name.encode()) % turns == turn}
 
 
-def _known(image_ids: Iterable[str]) -> Iterator[dict[str, _Known]]:
+def known(image_ids: Iterable[str]) -> Iterator[dict[str, Known]]:
     """What the records say of images, some at a time; those that they do not know are not in it."""
     left = sorted(set(image_ids))
     while left:
         piece, left = left[:_PIECE], left[_PIECE:]
         with db.reading() as session:
-            yield {one: image for one, image in _look(session, piece).items() if one in piece}
+            yield {one: image for one, image in look(session, piece).items() if one in piece}
 
 
-def _look(session: orm.Session, image_ids: list[str]) -> dict[str, _Known]:
+def look(session: orm.Session, image_ids: list[str]) -> dict[str, Known]:
+    """What the records say of a few images; those that they do not know are not in it."""
     image, row = models.Image, models.ImageLocation
     query = (
         sa.select(image.id, image.status, under_way().label("under_way"), row.value)
         .outerjoin(row, sa.and_(row.image_id == image.id, row.status.in_(_MEANT)))
         .where(image.id.in_(image_ids))
     )
-    found: dict[str, _Known] = {}
+    found: dict[str, Known] = {}
     for one in session.execute(query):
-        known = found.setdefault(one.id, _Known(one.status, bool(one.under_way), []))
+        it = found.setdefault(one.id, Known(one.status, bool(one.under_way), []))
         if one.value is not None:
-            known.places.append(one.value)
+            it.places.append(one.value)
     return found
 
 
-def _end_part(file: pathlib.Path, image: _Known, now: float) -> bool:
+def _end_part(file: pathlib.Path, image: Known, now: float) -> bool:
     """Remove a part that nobody writes to."""
-    if _age(file, now) <= (_SILENT if image.under_way else _YOUNG):
+    if _age(file, now) <= (_SILENT if image.under_way else YOUNG):
         return False
     file.unlink(missing_ok=True)
     return True
 
 
-def _is_nobodys(file: pathlib.Path, image: _Known, now: float) -> bool:
+def _is_nobodys(file: pathlib.Path, image: Known, now: float) -> bool:
     """Whether the records say for certain that nothing is meant to be here.
 
     They do not where an image has data, and none of its locations says where; nor where one of them names a
@@ -163,7 +164,7 @@ def _is_nobodys(file: pathlib.Path, image: _Known, now: float) -> bool:
     local = [urllib.parse.urlsplit(url) for url in image.places]
     paths = [pathlib.Path(url.path) for url in local if url.scheme in ("file", "filesystem")]
     try:
-        return not any(path.samefile(file) for path in paths) and _age(file, now) > _YOUNG
+        return not any(path.samefile(file) for path in paths) and _age(file, now) > YOUNG
     except OSError:
         return False
 
@@ -178,7 +179,7 @@ def _take_away(file: pathlib.Path, judged: tuple[int, ...], now: float) -> bool:
     with db.transaction() as session:
         row = models.Image
         session.execute(sa.select(row.id).where(row.id == file.name).with_for_update())
-        image = _look(session, [file.name]).get(file.name)
+        image = look(session, [file.name]).get(file.name)
         if image is None or not _is_nobodys(file, image, now):
             return False
         try:

@@ -1,29 +1,41 @@
 """Where bytes go: every configured store behind one door, the only one to glance_store.
 
 Options, location URIs and object names are glance_store's, so that either service reads what the other
-one stored. A file store takes a staged file of its own file system without copying it.
+one stored. A file store takes a staged file of its own file system without copying it; S3, Swift and Ceph
+are reached through their own libraries (`images.store_client`).
 """
 
 import contextlib
 import dataclasses
 import errno
 import functools
+import importlib
 import importlib.metadata
 import logging
 import os
 import pathlib
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import glance_store
+from glance_store import backend, multi_backend
 from glance_store import driver as store_driver
 from glance_store import exceptions as store_errors
 from glance_store import location as store_location
-from glance_store import multi_backend
 from oslo_config import cfg
 
-from images import config, errors, file_store, models, records, remote, staging
+from images import (
+    config,
+    driver_libraries,
+    errors,
+    file_store,
+    models,
+    records,
+    remote,
+    staging,
+    store_client,
+)
 
 #: glance_store's own names for what only the service itself may use.
 _RESERVED = {staging.RESERVED_STORE: "file", "os_glance_tasks_store": "file"}
@@ -34,6 +46,8 @@ _WEB_SCHEMES = ("http", "https")
 #: Who puts a file into a store (`images.file_store`).
 Writer = file_store.Writer
 _ANYBODY = Writer()
+#: By a scheme of its URLs, the module that reaches a store through its own library.
+_CLIENTS = {"s3": "images.s3_store", "swift": "images.swift_store", "rbd": "images.rbd_store"}
 #: What discovery tells of a driver: the member's name, and where the driver has it.
 _PROPERTIES: dict[str, dict[str, str]] = {
     "file": {
@@ -52,12 +66,8 @@ _PROPERTIES: dict[str, dict[str, str]] = {
         "large_object_chunk_size": "large_object_chunk_size",
     },
     "s3": {
-        name: name
-        for name in (
-            "s3_store_large_object_size",
-            "s3_store_large_object_chunk_size",
-            "s3_store_thread_pools",
-        )
+        f"s3_store_{name}": f"s3_store_{name}"
+        for name in ("large_object_size", "large_object_chunk_size", "thread_pools")
     },
 }
 
@@ -105,16 +115,19 @@ def register_options(conf: cfg.ConfigOpts) -> None:
     Raises:
         Invalid: the stores cannot be used as they are configured; the text says why.
     """
-    # glance_store loads every driver to learn its options, and cries over each one that lacks a library.
+    # glance_store cries over each driver that lacks a library.
     logging.getLogger("stevedore.extension").setLevel(logging.CRITICAL)
     if not conf.enabled_backends:
-        glance_store.register_opts(conf)
+        conf.register_opts(backend._STORE_OPTS, group="glance_store")
+        with driver_libraries.hidden({*conf.glance_store.stores, conf.glance_store.default_store}):
+            glance_store.register_opts(conf)
         return
     bad = [name for name in conf.enabled_backends if name.startswith("os_glance_")]
     if bad:
         raise errors.Invalid(f"enabled_backends: names beginning with os_glance_ are taken: {bad}")
-    _check_types(conf)
-    multi_backend.register_store_opts(conf, reserved_stores=dict(_RESERVED))
+    with driver_libraries.hidden(set(conf.enabled_backends.values())):
+        _check_types(conf)
+        multi_backend.register_store_opts(conf, reserved_stores=dict(_RESERVED))
     for name in _public(conf):  # glance_store does it only when it makes the driver
         conf.register_opts(store_driver.Store.MULTI_BACKEND_OPTIONS, group=name)
     if conf.glance_store.default_backend not in _public(conf):
@@ -127,6 +140,8 @@ def _check_types(conf: cfg.ConfigOpts) -> None:
     for name, kind in conf.enabled_backends.items():
         try:
             drivers[kind].load()
+            if kind in _CLIENTS:
+                importlib.import_module(_CLIENTS[kind])
         except (KeyError, ImportError) as error:
             # glance_store would say nothing now, and fail at the first use of any store.
             raise errors.Invalid(
@@ -205,6 +220,22 @@ def properties(store_id: str) -> dict[str, Any]:
     return shown
 
 
+def _client(driver: Any) -> store_client.Client | None:
+    """The module that reaches a store through its own library, if there is one for its type."""
+    names = [_CLIENTS[scheme] for scheme in driver.get_schemes() if scheme in _CLIENTS]
+    try:
+        return cast("store_client.Client", importlib.import_module(names[0])) if names else None
+    except ImportError as error:
+        raise errors.Misconfigured(f"The store lacks a library: {error.name}") from error
+
+
+def clients() -> Iterator[tuple[Any, store_client.Client]]:
+    """The stores that take data and are reached through their own library, as pairs of driver and module."""
+    for driver in (_drivers()[store_id] for store_id in writable()):
+        if client := _client(driver):
+            yield driver, client
+
+
 def _attribute(driver: Any, path: str) -> Any:
     for name in path.split("."):
         driver = getattr(driver, name, None)
@@ -239,9 +270,17 @@ def holder_of(url: str) -> str | None:
         return None
     for name in _public(config.CONF):
         prefix = known[scheme][name]["store"].url_prefix if name in known[scheme] else None
-        if prefix and url.startswith(prefix):
+        if prefix and _lies_in(url, scheme, prefix):
             return name
     raise errors.Invalid("Invalid location: no store here holds such data")
+
+
+def _lies_in(url: str, scheme: str, prefix: str) -> bool:
+    """Whether a URL is one of a store's; in S3 and Swift a longer path would name another bucket of it."""
+    if not scheme.startswith(("s3", "swift")):
+        return url.startswith(prefix)
+    bucket, _, name = url.rpartition("/")
+    return bucket == prefix.rstrip("/") and bool(name)
 
 
 def size_of(url: str, metadata: dict[str, Any] | None) -> int:
@@ -253,8 +292,7 @@ def size_of(url: str, metadata: dict[str, Any] | None) -> int:
     driver, place = _resolve(url, metadata)
     if _is_web(driver):
         return remote.size(url, _trust(metadata))
-    with _translated():
-        return int(driver.get_size(place) or 0)
+    return _size(driver, place)
 
 
 def listed(names: Iterable[str]) -> str:
@@ -287,9 +325,11 @@ def add(
         StorageFull, Unavailable: the store cannot take it; nothing is left in the store.
     """
     driver = _drivers()[store_id]
-    with _translated(store_id):
+    with _reached(driver, store_id) as client:
         if "file" in driver.get_schemes():
             return file_store.add(driver, image_id, file_store.Told(file, writer), link=link)
+        if client:
+            return client.add(driver, image_id, file_store.Told(file, writer))
         writer.ready()
         with file_store.Told(file, writer) as source:
             url, _, _, _, metadata = driver.add(
@@ -301,15 +341,15 @@ def add(
 def discard(store_id: str, image_id: str, attempt: int) -> None:
     """Remove what the workers of a task, up to `attempt`, may have put into a store and told nobody of.
 
-    Only file stores are looked at.
-
     Raises:
-        Unavailable: the store's directory cannot be changed.
+        Unavailable: the store cannot be reached or changed.
     """
     driver = _drivers()[store_id]
-    if "file" in driver.get_schemes():
-        with _translated(store_id):
+    with _reached(driver, store_id) as client:
+        if "file" in driver.get_schemes():
             file_store.discard(driver, image_id, attempt)
+        elif client:
+            client.discard(driver, image_id)
 
 
 def delete(url: str, metadata: dict[str, str] | None) -> None:
@@ -322,8 +362,11 @@ def delete(url: str, metadata: dict[str, str] | None) -> None:
     driver, location = _resolve(url, metadata)
     if _is_web(driver):
         return  # somebody else's server
-    with _translated(), contextlib.suppress(store_errors.NotFound):
-        driver.delete(location)
+    with contextlib.suppress(errors.NotFound), _reached(driver) as client:
+        if client:
+            client.delete(driver, location)
+        else:
+            driver.delete(location)
 
 
 def open_location(location: models.ImageLocation | records.Location) -> Opened:
@@ -338,12 +381,16 @@ def open_location(location: models.ImageLocation | records.Location) -> Opened:
     if _is_web(driver):
         trust = _trust(metadata)
         return Opened(None, None, lambda offset, length: remote.read(url, offset, length, trust))
-    with _translated():
-        size = driver.get_size(place)
+    size = _size(driver, place)
     if "file" not in driver.get_schemes():
         return Opened(size, None, lambda offset, length: _read(driver, place, offset, length))
     path = pathlib.Path(place.store_location.path)
     return Opened(size, path, lambda offset, length: _read_file(path, offset, length))
+
+
+def _size(driver: Any, place: Any) -> int:
+    with _reached(driver) as client:
+        return client.size(driver, place) if client else int(driver.get_size(place) or 0)
 
 
 def _resolve(url: str, metadata: dict[str, Any] | None) -> tuple[Any, Any]:
@@ -392,7 +439,10 @@ def _read_file(path: pathlib.Path, offset: int, length: int) -> Iterator[bytes]:
 
 
 def _read(driver: Any, place: Any, offset: int, length: int) -> Iterator[bytes]:
-    """Through a driver; one that cannot begin in the middle is read from its beginning."""
+    """Through its library or its driver; one that cannot begin in the middle is read from its beginning."""
+    with _reached(driver) as client:
+        if client:
+            return client.read(driver, place, offset, length)
     try:
         pieces, _ = driver.get(place, offset=offset, chunk_size=length)
         skip = 0
@@ -411,6 +461,14 @@ def _cut(pieces: Any, skip: int, length: int) -> Iterator[bytes]:
             yield kept
         if not length:
             return
+
+
+@contextlib.contextmanager
+def _reached(driver: Any, store_id: str | None = None) -> Iterator[store_client.Client | None]:
+    """The way to a store through its own library, if there is one; whatever it raises is translated."""
+    client = _client(driver)
+    with _translated(store_id), client.translated(driver) if client else contextlib.nullcontext():
+        yield client
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from images import (
     hosts,
     leftovers,
     models,
+    remote_leftovers,
     removal,
     staging,
     statuses,
@@ -57,6 +58,7 @@ def run() -> dict[str, int]:
         "deletions finished": finish_deletions,
         "images scrubbed": scrub,
         "stored files removed": leftovers.remove,
+        "stored objects removed": remote_leftovers.remove,
         "reservations freed": free_reservations,
         "rows removed": forget_tasks,
     }

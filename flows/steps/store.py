@@ -91,8 +91,9 @@ def patiently(watch: watching.Watch, work: Callable[[], T]) -> T:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """A store that is full stays so until somebody makes room; one that is away may come back."""
-    return isinstance(error, errors.Unavailable) and not isinstance(error, errors.StorageFull)
+    """A store that is full, or refuses us, does so until somebody acts; one that is away may come back."""
+    lasts = (errors.StorageFull, errors.Misconfigured)
+    return isinstance(error, errors.Unavailable) and not isinstance(error, lasts)
 
 
 def writer_for(watch: watching.Watch, heard: Callable[[int], None]) -> stores.Writer:

@@ -1,0 +1,21 @@
+"""What several files of this ring use: one Ceph for all of them, which takes its time to start."""
+
+import contextlib
+import importlib
+from collections.abc import Iterator
+
+import pytest
+
+from tests import ceph
+
+# A driver that was loaded without its library stays so: here one process has several configurations.
+for library in ("boto3", "swiftclient", "rados", "rbd"):
+    with contextlib.suppress(ImportError):
+        importlib.import_module(library)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ceph.Ceph]:
+    """A private Ceph with its gateway; the tests that ask for it are skipped where there is none."""
+    with ceph.running(tmp_path_factory.mktemp("ceph")) as whole:
+        yield whole
