@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc, orm
 
 from images import (
+    checksums,
     config,
     context,
     errors,
@@ -37,6 +38,8 @@ class Request:
     body: dict[str, Any]
     #: Whether the image has its bytes already.
     is_copy: bool
+    #: What the bytes must digest to, as the body says (`images.checksums`).
+    expected: dict[str, str]
 
 
 def parse(body: Any, header_store: str | None) -> Request:
@@ -54,8 +57,13 @@ def parse(body: Any, header_store: str | None) -> Request:
     for flag in ("all_stores", "all_stores_must_succeed"):
         if not isinstance(body.get(flag, False), bool):
             raise errors.Invalid(f"'{flag}' must be boolean value only")
-    is_copy = method.name == imports.COPY
-    return Request(method, fields, header_store, body.get("all_stores", False), body, is_copy)
+    is_copy, expected = method.name == imports.COPY, checksums.of_method(fields)
+    if is_copy and expected:
+        raise errors.Invalid(
+            f"'{checksums.MEMBER}' is for data that come; a copy is held against the image's own checksum"
+        )
+    all_stores = body.get("all_stores", False)
+    return Request(method, fields, header_store, all_stores, body, is_copy, expected)
 
 
 def check_image(image: models.Image, request: Request) -> None:
@@ -90,13 +98,15 @@ def start(
 
     Raises:
         Conflict: another task holds the image, or a store is named that takes no data.
-        Invalid: the choice of stores, or where the bytes are to come from, is refused.
+        Invalid: the choice of stores, where the bytes are to come from, or what they must digest to, is
+            refused.
     """
     check_lock(session, image)
     chosen = _chosen(request)
     if request.is_copy and not (chosen := _missing(session, image, request, chosen)):
         return None
     origin = request.method.origin(asker, request.fields)
+    promised = {} if request.is_copy else _promised(image, request)
     queue = _queue(image, request)
     if allowed:
         quota.admit_import(session, allowed, image, stores=len(chosen))
@@ -104,6 +114,7 @@ def start(
         statuses.move_image(session, image.id, image.status, "importing")
     backends = chosen if stores.multi() else [None]
     document = {"image_id": image.id, "import_req": request.body, "backend": backends}
+    document |= promised
     task = tasks.add(session, asker, "api_image_import", document, queue=queue, image_id=image.id)
     if origin is not None:
         session.add(models.TaskSecret(task_id=task.id, value=origin))
@@ -114,6 +125,13 @@ def start(
             marks[imports.FAILED] = _still_failed(image, chosen)
     mark(session, image, marks)
     return task
+
+
+def _promised(image: models.Image, request: Request) -> dict[str, Any]:
+    """What the task's input says besides of the bytes that are to come."""
+    said = checksums.of_property(image.properties)
+    expected = checksums.agreed(request.expected, said)
+    return {imports.EXPECTED: expected} if expected else {}
 
 
 def _queue(image: models.Image, request: Request) -> str:

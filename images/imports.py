@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from images import (
+    checksums,
     config,
     context,
     db,
@@ -33,6 +34,8 @@ LOG = logging.getLogger(__name__)
 LOCK = "os_glance_import_task"
 IMPORTING_TO = "os_glance_importing_to_stores"
 FAILED = "os_glance_failed_import"
+#: The member of a task's input that says what its bytes must digest to, where that was asked for.
+EXPECTED = "expected_checksums"
 
 #: The kind of work that leaves an image as it is and only gives it more locations.
 COPY = "copy-image"
@@ -66,6 +69,8 @@ class Plan:
     refusal: str
     disk_format: str | None
     container_format: str | None
+    #: What the fetched bytes must digest to, by algorithm (`images.checksums`).
+    expected: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -116,10 +121,13 @@ def _plan(lease: leases.Lease, task: models.Task, image: models.Image | None) ->
     document = task.info.input or {}
     request: dict[str, Any] = {"method": document}
     chosen: list[str | None] = []
+    expected: dict[str, str] = {}
     if task.type == "api_image_import":
         request, chosen = document["import_req"], document["backend"]
+        expected = document.get(EXPECTED, {})
     elif task.type == "import":
         request = {"method": document | {"uri": document.get("import_from")}}
+        expected = checksums.of_property(document.get("image_properties"))
     fields = request["method"]
     method = _METHODS.get(task.type, fields.get("name", ""))
     # An import whose image an earlier attempt has made active goes on as a copy: what is stored stays.
@@ -137,6 +145,7 @@ def _plan(lease: leases.Lease, task: models.Task, image: models.Image | None) ->
         refusal=_refusal(task, image),
         disk_format=image.disk_format if image else None,
         container_format=image.container_format if image else None,
+        expected=expected,
     )
 
 

@@ -6,7 +6,19 @@ at each hop of the download: there is no second way to reach a host.
 
 from typing import Any
 
-from images import config, db, editing, errors, imports, leases, models, statuses, stores, urls
+from images import (
+    checksums,
+    config,
+    db,
+    editing,
+    errors,
+    imports,
+    leases,
+    models,
+    statuses,
+    stores,
+    urls,
+)
 
 #: The queue of these tasks' jobs (`images.queue`).
 QUEUE = "fetch"
@@ -24,12 +36,13 @@ def check(document: Any) -> dict[str, Any]:
     """Judge the input of a task that is asked for; the rest is found out when it runs.
 
     Raises:
-        Invalid: it has no URL, or one that is refused.
+        Invalid: it has no URL, or one that is refused; or the image's expected checksum is none.
     """
     url = document.get("import_from") if isinstance(document, dict) else None
     if not isinstance(url, str) or not url.lower().startswith(("http://", "https://")):
         raise errors.Invalid("input must have a member import_from, an http or https URL")
     urls.check(url)
+    checksums.of_property(document.get("image_properties"))
     checked: dict[str, Any] = document
     return checked
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from images import (
     catalog,
+    checksums,
     config,
     context,
     db,
@@ -36,6 +37,7 @@ def stage(
     Raises:
         NotFound, Forbidden: the caller may not; or the image was deleted meanwhile.
         Conflict: the image is not `queued`.
+        Invalid: its expected checksum is none.
         SizeMismatch, LimitExceeded, StorageFull, Unavailable: the bytes could not be taken.
     """
     allowed = quota.for_asker(ctx, image_id) if quota.enabled else None
@@ -43,7 +45,14 @@ def stage(
     digest = staging.is_stored_as_it_is(image.disk_format)
     meter = _meter(allowed, image_id, size_hint, staged=True) if allowed else None
     try:
-        facts = staging.receive(image_id, body, digest=digest, size=size_hint, on_bytes=meter)
+        facts = staging.receive(
+            image_id,
+            body,
+            digest=digest,
+            algorithms=checksums.of_property(image.properties),  # their import will ask for it
+            size=size_hint,
+            on_bytes=meter,
+        )
         with db.transaction() as session:
             if not statuses.keep_image(session, image_id, "uploading", size=facts.size):
                 raise errors.Gone
@@ -69,10 +78,11 @@ def upload(
 
     Raises:
         NotFound, Forbidden: the caller may not.
-        Invalid: a format is not set, or the store is not known.
+        Invalid: a format is not set, the store is not known, or the expected checksum is none.
         Conflict: the image is not `queued`.
         Gone: the image was deleted meanwhile.
         UnacceptableFormat: the bytes are not what `disk_format` says, or are unsafe.
+        WrongData: they are not those that the image's properties promise.
         SizeMismatch, LimitExceeded, StorageFull, Unavailable: the bytes could not be taken.
     """
     store_id = _chosen(store)
@@ -80,7 +90,11 @@ def upload(
     image = _begin(ctx, image_id, "upload_image", "saving", allowed, {"store": size_hint or 0})
     meter = _meter(allowed, image_id, size_hint, copies=1) if allowed else None
     try:
-        facts = staging.receive(image_id, body, digest=True, size=size_hint, on_bytes=meter)
+        expected = checksums.of_property(image.properties)
+        facts = staging.receive(
+            image_id, body, digest=True, algorithms=expected, size=size_hint, on_bytes=meter
+        )
+        checksums.compare(expected, facts.made)
         virtual = formats.check(facts.inspection, image.disk_format, image.container_format)
         columns = (facts.digest or {}) | {"size": facts.size, "virtual_size": virtual}
         url, metadata = stores.add(store_id, image_id, staging.path(image_id))
@@ -104,12 +118,13 @@ def _begin(
     needed: dict[str, int],
 ) -> models.Image:
     with db.transaction() as session:
-        image = catalog.get(session, ctx, image_id, parts=())
+        image = catalog.get(session, ctx, image_id, parts=("properties",))
         policy.enforce(ctx, rule, image)
         if image.status != "queued":
             raise errors.Conflict(f"Image {image_id} is {image.status}; data go to a queued image")
         if status == "saving":
             _check_formats(image)
+        checksums.of_property(image.properties)  # refused before the bytes rather than behind them
         if allowed:
             quota.admit_data(session, allowed, image_id, **needed)
         statuses.move_image(session, image_id, "queued", status)

@@ -27,7 +27,9 @@ class Fetch(task.Task):
         fetched = methods.named(plan.method).fetch(
             plan.image_id,
             plan.fields,
-            run=methods.Run(plan.lease.task_id, plan.lease.attempt, watch.fault),
+            run=methods.Run(
+                plan.lease.task_id, plan.lease.attempt, watch.fault, tuple(plan.expected)
+            ),
             digest=staging.is_stored_as_it_is(formats["disk_format"]),
             on_bytes=heard,
         )
