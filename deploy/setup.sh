@@ -8,7 +8,7 @@
 #   integration  dev, and PostgreSQL, MariaDB, RabbitMQ and nginx, which the tests start by themselves
 #   bench        dev, and what `make bench` starts: MariaDB, PostgreSQL, memcached, and wrk, which asks
 #   clients      .venv-clients with the unmodified OpenStack clients and Tempest of `make compat`
-#   keystone     .venv-keystone with the real Keystone of `make compat`
+#   keystone     .venv-keystone with the real Keystone and Barbican of `make compat`
 #   glance       .venv-glance with the upstream image service that `make bench` measures beside ours
 #   rally        .venv-rally with Rally, which `make compat` runs too
 #

@@ -19,10 +19,14 @@ from images import (
     methods,
     models,
     quota,
+    signatures,
     statuses,
     stores,
     tasks,
 )
+
+#: Properties that say something of the bytes which are to come.
+_ASKING = {checksums.PROPERTY, *signatures.PROPERTIES}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class Request:
     is_copy: bool
     #: What the bytes must digest to, as the body says (`images.checksums`).
     expected: dict[str, str]
+    #: Of the image, once it was read (`images.signatures.read`).
+    signature: signatures.Signature | None = None
 
 
 def parse(body: Any, header_store: str | None) -> Request:
@@ -57,7 +63,8 @@ def parse(body: Any, header_store: str | None) -> Request:
     for flag in ("all_stores", "all_stores_must_succeed"):
         if not isinstance(body.get(flag, False), bool):
             raise errors.Invalid(f"'{flag}' must be boolean value only")
-    is_copy, expected = method.name == imports.COPY, checksums.of_method(fields)
+    is_copy = method.name == imports.COPY
+    expected = checksums.of_method(fields) if checksums.MEMBER in fields else {}
     if is_copy and expected:
         raise errors.Invalid(
             f"'{checksums.MEMBER}' is for data that come; a copy is held against the image's own checksum"
@@ -100,13 +107,16 @@ def start(
         Conflict: another task holds the image, or a store is named that takes no data.
         Invalid: the choice of stores, where the bytes are to come from, or what they must digest to, is
             refused.
+        Unread: the image is signed, and the request does not have its signature yet. Roll back, read it, and
+            start again.
     """
     check_lock(session, image)
     chosen = _chosen(request)
     if request.is_copy and not (chosen := _missing(session, image, request, chosen)):
         return None
     origin = request.method.origin(asker, request.fields)
-    promised = {} if request.is_copy else _promised(image, request)
+    asks = request.expected or not _ASKING.isdisjoint(image.property_rows)
+    promised = _promised(image, request) if asks and not request.is_copy else {}
     queue = _queue(image, request)
     if allowed:
         quota.admit_import(session, allowed, image, stores=len(chosen))
@@ -130,8 +140,14 @@ def start(
 def _promised(image: models.Image, request: Request) -> dict[str, Any]:
     """What the task's input says besides of the bytes that are to come."""
     said = checksums.of_property(image.properties)
-    expected = checksums.agreed(request.expected, said)
-    return {imports.EXPECTED: expected} if expected else {}
+    promised: dict[str, Any] = {}
+    if expected := checksums.agreed(request.expected, said):
+        promised[imports.EXPECTED] = expected
+    if claim := signatures.claim_of(image.properties):
+        if request.signature is None or request.signature.claim != claim:
+            raise signatures.Unread(claim)
+        promised[imports.SIGNATURE] = dataclasses.asdict(request.signature)
+    return promised
 
 
 def _queue(image: models.Image, request: Request) -> str:

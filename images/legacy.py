@@ -15,6 +15,7 @@ from images import (
     imports,
     leases,
     models,
+    signatures,
     statuses,
     stores,
     urls,
@@ -36,13 +37,20 @@ def check(document: Any) -> dict[str, Any]:
     """Judge the input of a task that is asked for; the rest is found out when it runs.
 
     Raises:
-        Invalid: it has no URL, or one that is refused; or the image's expected checksum is none.
+        Invalid: it has no URL, or one that is refused; or the image is signed, or its expected
+            checksum is none.
     """
     url = document.get("import_from") if isinstance(document, dict) else None
     if not isinstance(url, str) or not url.lower().startswith(("http://", "https://")):
         raise errors.Invalid("input must have a member import_from, an http or https URL")
     urls.check(url)
-    checksums.of_property(document.get("image_properties"))
+    properties = document.get("image_properties")
+    checksums.of_property(properties)
+    if isinstance(properties, dict) and signatures.claim_of(properties):
+        raise errors.Invalid(
+            "A task of type import does not verify signatures: create the image with its img_signature "
+            "properties, and import it with POST /v2/images/{id}/import"
+        )
     checked: dict[str, Any] = document
     return checked
 

@@ -134,7 +134,7 @@ def receive(
         # What needs no digest will be converted, and read for that.
         with new_file.NewFile(part, cached=not digest) as file:
             sink = keep.sink(file) if keep else file
-            seen = _read(source, _algorithms(algorithms, digest), sink, on_bytes)
+            seen = _read(source, algorithms, digest=digest, sink=sink, on_bytes=on_bytes)
             os.fsync(file.fileno())
             inode = os.fstat(file.fileno()).st_ino
         if size not in (None, total := part.stat().st_size):
@@ -142,9 +142,7 @@ def receive(
         if keep:
             keep.done(lambda: on_bytes and on_bytes(total))
         part.rename(final)
-        if (
-            not keep
-        ):  # a worker could bring them again, but a client is told that its bytes are here
+        if not keep:  # a worker could bring them again, but a client is told that they are here
             sync(final.parent)
         return _remember(final, inode, *seen, digest=digest)
     except BaseException as error:
@@ -200,26 +198,24 @@ def inspect(
     """
     try:
         with new_file.open_past_cache(file) if digest else file.open("rb", buffering=0) as source:
-            seen = _read(source, _algorithms(algorithms, digest), None, on_bytes)
+            seen = _read(source, algorithms, digest=digest, on_bytes=on_bytes)
             return _remember(file, os.fstat(source.fileno()).st_ino, *seen, digest=digest)
     except OSError as error:
         raise _translated(error) from error
 
 
-def _algorithms(asked: Collection[str], digest: bool) -> set[str]:
-    """Those of all the digests that one pass makes."""
-    return {*asked, *(digests.of_record(config.CONF.hashing_algorithm) if digest else ())}
-
-
 def _read(
     source: Source,
-    algorithms: set[str],
-    sink: Sink | None,
-    on_bytes: Callable[[int], object] | None,
+    algorithms: Collection[str],
+    *,
+    digest: bool,
+    sink: Sink | None = None,
+    on_bytes: Callable[[int], object] | None = None,
 ) -> tuple[formats.Inspection, dict[str, str]]:
     """The one pass over a stream."""
     inspector, total, cap = formats.Inspector(), 0, config.CONF.image_size_cap
-    made = digests.Digests(*sorted(algorithms))
+    record = digests.of_record(config.CONF.hashing_algorithm) if digest else ()
+    made = digests.Digests(*record, *algorithms)
     takers = [*made.takers, *([sink.write] if sink else ())]
     with pipeline.Pipeline(takers) as line:
         while size := source.readinto(room := line.room()):

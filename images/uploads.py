@@ -23,6 +23,7 @@ from images import (
     models,
     policy,
     quota,
+    signatures,
     staging,
     statuses,
     stores,
@@ -49,7 +50,7 @@ def stage(
             image_id,
             body,
             digest=digest,
-            algorithms=checksums.of_property(image.properties),  # their import will ask for it
+            algorithms=_wanted(image) if image.property_rows else (),
             size=size_hint,
             on_bytes=meter,
         )
@@ -78,11 +79,12 @@ def upload(
 
     Raises:
         NotFound, Forbidden: the caller may not.
-        Invalid: a format is not set, the store is not known, or the expected checksum is none.
+        Invalid: a format is not set, the store is not known, the expected checksum is none, or the signature
+            cannot be verified.
         Conflict: the image is not `queued`.
         Gone: the image was deleted meanwhile.
         UnacceptableFormat: the bytes are not what `disk_format` says, or are unsafe.
-        WrongData: they are not those that the image's properties promise.
+        WrongData: they are not those that the image's properties promise or sign.
         SizeMismatch, LimitExceeded, StorageFull, Unavailable: the bytes could not be taken.
     """
     store_id = _chosen(store)
@@ -90,11 +92,14 @@ def upload(
     image = _begin(ctx, image_id, "upload_image", "saving", allowed, {"store": size_hint or 0})
     meter = _meter(allowed, image_id, size_hint, copies=1) if allowed else None
     try:
-        expected = checksums.of_property(image.properties)
+        claim = signatures.claim_of(image.properties)
+        signature = signatures.read(ctx, claim) if claim else None
         facts = staging.receive(
-            image_id, body, digest=True, algorithms=expected, size=size_hint, on_bytes=meter
+            image_id, body, digest=True, algorithms=_wanted(image), size=size_hint, on_bytes=meter
         )
-        checksums.compare(expected, facts.made)
+        checksums.compare(checksums.of_property(image.properties), facts.made)
+        if signature:
+            signatures.verify(signature, facts.made)
         virtual = formats.check(facts.inspection, image.disk_format, image.container_format)
         columns = (facts.digest or {}) | {"size": facts.size, "virtual_size": virtual}
         url, metadata = stores.add(store_id, image_id, staging.path(image_id))
@@ -124,13 +129,20 @@ def _begin(
             raise errors.Conflict(f"Image {image_id} is {image.status}; data go to a queued image")
         if status == "saving":
             _check_formats(image)
-        checksums.of_property(image.properties)  # refused before the bytes rather than behind them
+        if image.property_rows:  # refused before the bytes rather than behind them
+            checksums.of_property(image.properties)
         if allowed:
             quota.admit_data(session, allowed, image_id, **needed)
         statuses.move_image(session, image_id, "queued", status)
         if not config.CONF.gantry.staging_is_shared:
             hosts.mark(session, image_id)
         return image
+
+
+def _wanted(image: models.Image) -> set[str]:
+    """Digests that the image's properties ask for, now or when it is imported."""
+    expected = checksums.of_property(image.properties)
+    return {*expected, *signatures.algorithms_of(image.properties)}
 
 
 def _check_formats(image: models.Image) -> None:

@@ -135,7 +135,8 @@ def test_put_stage(client: werkzeug.test.Client) -> None:
     fields = {"disk_format": "raw", "container_format": "bare"}
     made = client.post("/v2/images", json=fields).json
     assert made is not None
-    traced(lambda: put(client, made["id"])).check(files=14, functions=47, statements=6)
+    # One of the statements reads the properties, which may ask for a digest; any number of digests is made.
+    traced(lambda: put(client, made["id"])).check(files=14, functions=53, statements=7)
 
 
 @pytest.mark.parametrize(
