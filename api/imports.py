@@ -1,12 +1,13 @@
 """POST /v2/images/{id}/import: the record is written and the bell rung (contract section 2.5)."""
 
 import contextlib
+import dataclasses
 import threading
 
 import flask
 
 from api import body
-from images import catalog, db, import_requests, policy, queue, quota
+from images import catalog, db, import_requests, policy, queue, quota, signatures
 
 blueprint = flask.Blueprint("imports", __name__, url_prefix="/v2/images/<image_id>/import")
 
@@ -24,17 +25,23 @@ def start(image_id: str) -> flask.Response:
     wanted = import_requests.parse(document, flask.request.headers.get("X-Image-Meta-Store"))
     asker = flask.g.context
     allowed = quota.for_asker(asker, image_id) if quota.enabled else None
-    with contextlib.ExitStack() as until_written:
-        if _AT_ONCE.acquire(timeout=_COURTESY):
-            until_written.callback(_AT_ONCE.release)
-        session = until_written.enter_context(db.transaction())
-        image = catalog.get(session, asker, image_id, parts=("properties",))
-        if allowed:
-            quota.check_stored(session, allowed)
-        # The contract puts the state before the permission: whoever sees the image sees its status too.
-        import_requests.check_image(image, wanted)
-        policy.enforce(asker, wanted.method.rule, image)
-        task = import_requests.start(session, asker, image, wanted, allowed)
+    task = None
+    while True:
+        try:
+            with contextlib.ExitStack() as until_written:
+                if _AT_ONCE.acquire(timeout=_COURTESY):
+                    until_written.callback(_AT_ONCE.release)
+                session = until_written.enter_context(db.transaction())
+                image = catalog.get(session, asker, image_id, parts=("properties",))
+                if allowed:
+                    quota.check_stored(session, allowed)
+                # The contract puts the state before the permission: who sees the image sees its status too.
+                import_requests.check_image(image, wanted)
+                policy.enforce(asker, wanted.method.rule, image)
+                task = import_requests.start(session, asker, image, wanted, allowed)
+            break
+        except signatures.Unread as unread:  # the key manager is asked while no transaction is open
+            wanted = dataclasses.replace(wanted, signature=signatures.read(asker, unread.claim))
     if task is not None and task.run and task.run.expires:  # else it waits for its project's turn
         queue.ring(task.id, task.run.queue)
     return flask.Response(status=202)

@@ -6,7 +6,18 @@ import importlib.metadata
 from taskflow import task
 from taskflow.patterns import linear_flow
 
-from flows.steps import activate, afford, claim, digest, fetch, inspect, reserve, store, tidy
+from flows.steps import (
+    activate,
+    afford,
+    claim,
+    compare,
+    digest,
+    fetch,
+    inspect,
+    reserve,
+    store,
+    tidy,
+)
 from images import config, errors, imports, quota
 
 #: Entry points of the steps that `image_import_plugins` may name.
@@ -19,7 +30,10 @@ def build(plan: imports.Plan, *before: task.Task) -> linear_flow.Flow:
     flow.add(claim.Claim("claim"), *before)
     if quota.enabled:
         flow.add(afford.Afford("afford"))
-    flow.add(fetch.Fetch("fetch"), inspect.Inspect("inspect"))
+    flow.add(fetch.Fetch("fetch"))
+    if plan.expected:
+        flow.add(compare.Compare("compare"))
+    flow.add(inspect.Inspect("inspect"))
     flow.add(*plugins())
     if quota.enabled:
         flow.add(reserve.Reserve("reserve"))

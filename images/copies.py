@@ -68,12 +68,13 @@ def _check(file: pathlib.Path, known: dict[str, str], go_on: Callable[[], object
     """Digest a file by the record's own algorithm, and compare."""
     if not known:
         return
-    made = digests.Digests(known.get("os_hash_algo", "md5"))
+    algorithm = known.get("os_hash_algo", "md5")
+    made = digests.Digests(*digests.of_record(algorithm))
     with file.open("rb", buffering=0) as source, pipeline.Pipeline(made.takers) as line:
         while size := source.readinto(room := line.room()):
             line.send(room[:size])
             go_on()
         line.finish()
-    found = made.columns()
+    found = digests.columns(made.values(), algorithm)
     if any(found[name] != value for name, value in known.items()):
         raise errors.ImportFailed("The stored data are no longer what the record's checksum says")

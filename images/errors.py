@@ -4,7 +4,8 @@ The tree (the HTTP status that `api.errors` answers stands behind each class)::
 
     GantryError                      500
     ├── Invalid                      400
-    │   └── SizeMismatch             400
+    │   ├── SizeMismatch             400
+    │   └── WrongData                400
     ├── Forbidden                    403
     ├── NotFound                     404
     ├── Conflict                     409
@@ -39,6 +40,10 @@ class Invalid(GantryError):
 
 class SizeMismatch(Invalid):
     """The body is not as long as the request said."""
+
+
+class WrongData(Invalid):
+    """The data are not those that were promised."""
 
 
 class Forbidden(GantryError):

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc, orm
 
 from images import (
+    checksums,
     config,
     context,
     errors,
@@ -18,10 +19,14 @@ from images import (
     methods,
     models,
     quota,
+    signatures,
     statuses,
     stores,
     tasks,
 )
+
+#: Properties that say something of the bytes which are to come.
+_ASKING = {checksums.PROPERTY, *signatures.PROPERTIES}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,6 +42,10 @@ class Request:
     body: dict[str, Any]
     #: Whether the image has its bytes already.
     is_copy: bool
+    #: What the bytes must digest to, as the body says (`images.checksums`).
+    expected: dict[str, str]
+    #: Of the image, once it was read (`images.signatures.read`).
+    signature: signatures.Signature | None = None
 
 
 def parse(body: Any, header_store: str | None) -> Request:
@@ -55,7 +64,13 @@ def parse(body: Any, header_store: str | None) -> Request:
         if not isinstance(body.get(flag, False), bool):
             raise errors.Invalid(f"'{flag}' must be boolean value only")
     is_copy = method.name == imports.COPY
-    return Request(method, fields, header_store, body.get("all_stores", False), body, is_copy)
+    expected = checksums.of_method(fields) if checksums.MEMBER in fields else {}
+    if is_copy and expected:
+        raise errors.Invalid(
+            f"'{checksums.MEMBER}' is for data that come; a copy is held against the image's own checksum"
+        )
+    all_stores = body.get("all_stores", False)
+    return Request(method, fields, header_store, all_stores, body, is_copy, expected)
 
 
 def check_image(image: models.Image, request: Request) -> None:
@@ -90,13 +105,18 @@ def start(
 
     Raises:
         Conflict: another task holds the image, or a store is named that takes no data.
-        Invalid: the choice of stores, or where the bytes are to come from, is refused.
+        Invalid: the choice of stores, where the bytes are to come from, or what they must digest to, is
+            refused.
+        Unread: the image is signed, and the request does not have its signature yet. Roll back, read it, and
+            start again.
     """
     check_lock(session, image)
     chosen = _chosen(request)
     if request.is_copy and not (chosen := _missing(session, image, request, chosen)):
         return None
     origin = request.method.origin(asker, request.fields)
+    asks = request.expected or not _ASKING.isdisjoint(image.property_rows)
+    promised = _promised(image, request) if asks and not request.is_copy else {}
     queue = _queue(image, request)
     if allowed:
         quota.admit_import(session, allowed, image, stores=len(chosen))
@@ -104,6 +124,7 @@ def start(
         statuses.move_image(session, image.id, image.status, "importing")
     backends = chosen if stores.multi() else [None]
     document = {"image_id": image.id, "import_req": request.body, "backend": backends}
+    document |= promised
     task = tasks.add(session, asker, "api_image_import", document, queue=queue, image_id=image.id)
     if origin is not None:
         session.add(models.TaskSecret(task_id=task.id, value=origin))
@@ -114,6 +135,19 @@ def start(
             marks[imports.FAILED] = _still_failed(image, chosen)
     mark(session, image, marks)
     return task
+
+
+def _promised(image: models.Image, request: Request) -> dict[str, Any]:
+    """What the task's input says besides of the bytes that are to come."""
+    said = checksums.of_property(image.properties)
+    promised: dict[str, Any] = {}
+    if expected := checksums.agreed(request.expected, said):
+        promised[imports.EXPECTED] = expected
+    if claim := signatures.claim_of(image.properties):
+        if request.signature is None or request.signature.claim != claim:
+            raise signatures.Unread(claim)
+        promised[imports.SIGNATURE] = dataclasses.asdict(request.signature)
+    return promised
 
 
 def _queue(image: models.Image, request: Request) -> str:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from images import (
+    checksums,
     config,
     context,
     db,
@@ -23,6 +24,8 @@ from images import (
     models,
     policy,
     removal,
+    signatures,
+    staging,
     statuses,
     stores,
     turns,
@@ -33,6 +36,10 @@ LOG = logging.getLogger(__name__)
 LOCK = "os_glance_import_task"
 IMPORTING_TO = "os_glance_importing_to_stores"
 FAILED = "os_glance_failed_import"
+#: The member of a task's input that says what its bytes must digest to, where that was asked for.
+EXPECTED = "expected_checksums"
+#: That which says what they are signed by (`images.signatures`).
+SIGNATURE = "signature"
 
 #: The kind of work that leaves an image as it is and only gives it more locations.
 COPY = "copy-image"
@@ -66,6 +73,17 @@ class Plan:
     refusal: str
     disk_format: str | None
     container_format: str | None
+    #: What the fetched bytes must digest to, by algorithm (`images.checksums`).
+    expected: dict[str, str] = dataclasses.field(default_factory=dict)
+    #: What the bytes that will be stored must be signed by; None where the image is not signed.
+    signature: signatures.Signature | None = None
+
+    def algorithms(self, disk_format: str | None) -> tuple[str, ...]:
+        """Digests that fetched bytes of this format need beside the record's, by hashlib's names."""
+        wanted = set(self.expected)
+        if self.signature and staging.is_stored_as_it_is(disk_format):
+            wanted.add(self.signature.algorithm)
+        return tuple(sorted(wanted))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -116,10 +134,16 @@ def _plan(lease: leases.Lease, task: models.Task, image: models.Image | None) ->
     document = task.info.input or {}
     request: dict[str, Any] = {"method": document}
     chosen: list[str | None] = []
+    expected: dict[str, str] = {}
+    signature = None
     if task.type == "api_image_import":
         request, chosen = document["import_req"], document["backend"]
+        expected = document.get(EXPECTED, {})
+        if kept := document.get(SIGNATURE):
+            signature = signatures.Signature(**kept)
     elif task.type == "import":
         request = {"method": document | {"uri": document.get("import_from")}}
+        expected = checksums.of_property(document.get("image_properties"))
     fields = request["method"]
     method = _METHODS.get(task.type, fields.get("name", ""))
     # An import whose image an earlier attempt has made active goes on as a copy: what is stored stays.
@@ -137,6 +161,8 @@ def _plan(lease: leases.Lease, task: models.Task, image: models.Image | None) ->
         refusal=_refusal(task, image),
         disk_format=image.disk_format if image else None,
         container_format=image.container_format if image else None,
+        expected=expected,
+        signature=signature,
     )
 
 

@@ -6,7 +6,20 @@ at each hop of the download: there is no second way to reach a host.
 
 from typing import Any
 
-from images import config, db, editing, errors, imports, leases, models, statuses, stores, urls
+from images import (
+    checksums,
+    config,
+    db,
+    editing,
+    errors,
+    imports,
+    leases,
+    models,
+    signatures,
+    statuses,
+    stores,
+    urls,
+)
 
 #: The queue of these tasks' jobs (`images.queue`).
 QUEUE = "fetch"
@@ -24,12 +37,20 @@ def check(document: Any) -> dict[str, Any]:
     """Judge the input of a task that is asked for; the rest is found out when it runs.
 
     Raises:
-        Invalid: it has no URL, or one that is refused.
+        Invalid: it has no URL, or one that is refused; or the image is signed, or its expected
+            checksum is none.
     """
     url = document.get("import_from") if isinstance(document, dict) else None
     if not isinstance(url, str) or not url.lower().startswith(("http://", "https://")):
         raise errors.Invalid("input must have a member import_from, an http or https URL")
     urls.check(url)
+    properties = document.get("image_properties")
+    checksums.of_property(properties)
+    if isinstance(properties, dict) and signatures.claim_of(properties):
+        raise errors.Invalid(
+            "A task of type import does not verify signatures: create the image with its img_signature "
+            "properties, and import it with POST /v2/images/{id}/import"
+        )
     checked: dict[str, Any] = document
     return checked
 

@@ -252,7 +252,7 @@ def _read(
 ) -> dict[str, str]:
     """One try."""
     data = readahead.Pieces(lambda: stores.open_location(_row(plan)).read_range(0, size))
-    made, done = digests.Digests(name), 0
+    made, done = digests.Digests(*digests.of_record(name)), 0
     ahead = readahead.ReadAhead(data, lambda: on_bytes(done))
     with pipeline.Pipeline(made.takers) as line, ahead as source:
         while piece := source.read():
@@ -262,7 +262,7 @@ def _read(
         line.finish()
     if done != size:
         raise errors.Unavailable(f"{done} bytes came, but its store had promised {size}")
-    return made.columns()
+    return digests.columns(made.values(), name)
 
 
 def accept(plan: imports.Plan, size: int, digest: dict[str, str] | None) -> None:

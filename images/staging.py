@@ -17,7 +17,7 @@ import os
 import pathlib
 import secrets
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import BinaryIO, Protocol
 
 from images import config, digests, errors, formats, new_file, pipeline
@@ -75,6 +75,8 @@ class Facts:
     inspection: formats.Inspection
     #: The record's three columns; None where the file will be converted, and its digest worthless.
     digest: dict[str, str] | None
+    #: Every digest that was made, in hex, by hashlib's names: those of the record, and what was asked for.
+    made: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def path(image_id: str = "", suffix: str = "") -> pathlib.Path:
@@ -108,15 +110,17 @@ def receive(
     source: Source,
     *,
     digest: bool,
+    algorithms: Collection[str] = (),
     size: int | None = None,
     on_bytes: Callable[[int], object] | None = None,
     keep: Keep | None = None,
 ) -> Facts:
     """Write a stream into staging in one pass: store, inspect and (if `digest`) digest each piece.
 
-    `size` is what the stream must come to, where that is known. `on_bytes` is told how many bytes have
-    arrived; what it raises ends the reception. Nothing is left behind where this raises, but for what `keep`
-    wants to keep of a reception that is `Abandoned`.
+    `algorithms` (hashlib's names) are those of further digests that are wanted (`Facts.made`). `size` is what
+    the stream must come to, where that is known. `on_bytes` is told how many bytes have arrived; what it
+    raises ends the reception. Nothing is left behind where this raises, but for what `keep` wants to keep of
+    a reception that is `Abandoned`.
 
     Raises:
         SizeMismatch: more or fewer bytes than `size` arrived.
@@ -131,7 +135,7 @@ def receive(
         # What needs no digest will be converted, and read for that.
         with new_file.NewFile(part, cached=not digest) as file:
             sink = keep.sink(file) if keep else file
-            seen = _read(source, digest=digest, sink=sink, on_bytes=on_bytes)
+            seen = _read(source, algorithms, digest=digest, sink=sink, on_bytes=on_bytes)
             os.fsync(file.fileno())
             inode = os.fstat(file.fileno()).st_ino
         if size not in (None, total := part.stat().st_size):
@@ -139,11 +143,9 @@ def receive(
         if keep:
             keep.done(lambda: on_bytes and on_bytes(total))
         part.rename(final)
-        if (
-            not keep
-        ):  # a worker could bring them again, but a client is told that its bytes are here
+        if not keep:  # a worker could bring them again, but a client is told that they are here
             sync(final.parent)
-        return _remember(final, inode, *seen)
+        return _remember(final, inode, *seen, digest=digest)
     except BaseException as error:
         _drop(part, keep, error)
         if isinstance(error, FileNotFoundError):  # a delete has emptied the staging area meanwhile
@@ -163,8 +165,31 @@ def _drop(part: pathlib.Path, keep: Keep | None, error: BaseException) -> None:
         keep.forget()
 
 
+def digested(
+    file: pathlib.Path,
+    algorithms: Collection[str] = (),
+    *,
+    digest: bool,
+    on_bytes: Callable[[int], object] | None = None,
+) -> Facts:
+    """What is known of a file in staging, these digests with it; it is read only where something is missing.
+
+    Raises:
+        Gone, Unavailable: as `inspect`.
+    """
+    known = facts(file)
+    if known and (known.digest or not digest) and known.made.keys() >= set(algorithms):
+        return known
+    digest = digest or bool(known and known.digest)  # what is known already stays known
+    return inspect(file, digest=digest, algorithms=algorithms, on_bytes=on_bytes)
+
+
 def inspect(
-    file: pathlib.Path, *, digest: bool, on_bytes: Callable[[int], object] | None = None
+    file: pathlib.Path,
+    *,
+    digest: bool,
+    algorithms: Collection[str] = (),
+    on_bytes: Callable[[int], object] | None = None,
 ) -> Facts:
     """Read a file that is in staging already and find out about it what `receive` finds out.
 
@@ -174,23 +199,25 @@ def inspect(
     """
     try:
         with new_file.open_past_cache(file) if digest else file.open("rb", buffering=0) as source:
-            seen = _read(source, digest=digest, on_bytes=on_bytes)
-            return _remember(file, os.fstat(source.fileno()).st_ino, *seen)
+            seen = _read(source, algorithms, digest=digest, on_bytes=on_bytes)
+            return _remember(file, os.fstat(source.fileno()).st_ino, *seen, digest=digest)
     except OSError as error:
         raise _translated(error) from error
 
 
 def _read(
     source: Source,
+    algorithms: Collection[str],
     *,
     digest: bool,
     sink: Sink | None = None,
     on_bytes: Callable[[int], object] | None = None,
-) -> tuple[formats.Inspection, dict[str, str] | None]:
+) -> tuple[formats.Inspection, dict[str, str]]:
     """The one pass over a stream."""
     inspector, total, cap = formats.Inspector(), 0, config.CONF.image_size_cap
-    made = digests.Digests(config.CONF.hashing_algorithm) if digest else None
-    takers = [*(made.takers if made else ()), *([sink.write] if sink else ())]
+    record = digests.of_record(config.CONF.hashing_algorithm) if digest else ()
+    made = digests.Digests(*record, *algorithms)
+    takers = [*made.takers, *([sink.write] if sink else ())]
     with pipeline.Pipeline(takers) as line:
         while size := source.readinto(room := line.room()):
             total += size
@@ -202,7 +229,7 @@ def _read(
             if on_bytes:
                 on_bytes(total)
         line.finish()
-    return inspector.finish(), made.columns() if made else None
+    return inspector.finish(), made.values()
 
 
 def facts(file: pathlib.Path) -> Facts | None:
@@ -239,13 +266,19 @@ def remove(image_id: str) -> None:
 
 
 def _remember(
-    file: pathlib.Path, inode: int, found: formats.Inspection, digest: dict[str, str] | None
+    file: pathlib.Path,
+    inode: int,
+    found: formats.Inspection,
+    made: dict[str, str],
+    *,
+    digest: bool,
 ) -> Facts:
     """Write down what is known of the file that was read, which must still have its name."""
     status = file.stat()
     if status.st_ino != inode:
         raise errors.Gone("Other data of the image have taken the place of these")
-    known = Facts(str(file), status.st_size, _identity(status), found, digest)
+    columns = digests.columns(made, config.CONF.hashing_algorithm) if digest else None
+    known = Facts(str(file), status.st_size, _identity(status), found, columns, made)
     beside = file.with_name(f"{file.name}.facts")
     temporary = beside.with_name(f"{beside.name}.{secrets.token_hex(8)}")
     temporary.write_text(json.dumps(dataclasses.asdict(known)))

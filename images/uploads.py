@@ -9,9 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 
 from images import (
     catalog,
+    checksums,
     config,
     context,
     db,
@@ -22,10 +24,14 @@ from images import (
     models,
     policy,
     quota,
+    signatures,
     staging,
     statuses,
     stores,
 )
+
+#: Properties that say something of the bytes which arrive.
+_ASKING = (checksums.PROPERTY, *signatures.PROPERTIES)
 
 
 def stage(
@@ -36,14 +42,23 @@ def stage(
     Raises:
         NotFound, Forbidden: the caller may not; or the image was deleted meanwhile.
         Conflict: the image is not `queued`.
+        Invalid: its expected checksum is none.
         SizeMismatch, LimitExceeded, StorageFull, Unavailable: the bytes could not be taken.
     """
     allowed = quota.for_asker(ctx, image_id) if quota.enabled else None
-    image = _begin(ctx, image_id, "modify_image", "uploading", allowed, {"stage": size_hint or 0})
+    needed = {"stage": size_hint or 0}
+    image, said = _begin(ctx, image_id, "modify_image", "uploading", allowed, needed)
     digest = staging.is_stored_as_it_is(image.disk_format)
     meter = _meter(allowed, image_id, size_hint, staged=True) if allowed else None
     try:
-        facts = staging.receive(image_id, body, digest=digest, size=size_hint, on_bytes=meter)
+        facts = staging.receive(
+            image_id,
+            body,
+            digest=digest,
+            algorithms=_wanted(said) if said else (),
+            size=size_hint,
+            on_bytes=meter,
+        )
         with db.transaction() as session:
             if not statuses.keep_image(session, image_id, "uploading", size=facts.size):
                 raise errors.Gone
@@ -69,18 +84,28 @@ def upload(
 
     Raises:
         NotFound, Forbidden: the caller may not.
-        Invalid: a format is not set, or the store is not known.
+        Invalid: a format is not set, the store is not known, the expected checksum is none, or the signature
+            cannot be verified.
         Conflict: the image is not `queued`.
         Gone: the image was deleted meanwhile.
         UnacceptableFormat: the bytes are not what `disk_format` says, or are unsafe.
+        WrongData: they are not those that the image's properties promise or sign.
         SizeMismatch, LimitExceeded, StorageFull, Unavailable: the bytes could not be taken.
     """
     store_id = _chosen(store)
     allowed = quota.for_asker(ctx, image_id) if quota.enabled else None
-    image = _begin(ctx, image_id, "upload_image", "saving", allowed, {"store": size_hint or 0})
+    needed = {"store": size_hint or 0}
+    image, said = _begin(ctx, image_id, "upload_image", "saving", allowed, needed)
     meter = _meter(allowed, image_id, size_hint, copies=1) if allowed else None
     try:
-        facts = staging.receive(image_id, body, digest=True, size=size_hint, on_bytes=meter)
+        claim = signatures.claim_of(said)
+        signature = signatures.read(ctx, claim) if claim else None
+        facts = staging.receive(
+            image_id, body, digest=True, algorithms=_wanted(said), size=size_hint, on_bytes=meter
+        )
+        checksums.compare(checksums.of_property(said), facts.made)
+        if signature:
+            signatures.verify(signature, facts.made)
         virtual = formats.check(facts.inspection, image.disk_format, image.container_format)
         columns = (facts.digest or {}) | {"size": facts.size, "virtual_size": virtual}
         url, metadata = stores.add(store_id, image_id, staging.path(image_id))
@@ -102,7 +127,8 @@ def _begin(
     status: str,
     allowed: quota.Ceilings | None,
     needed: dict[str, int],
-) -> models.Image:
+) -> tuple[models.Image, dict[str, str | None]]:
+    """Change the status; the image, and what its properties say of its bytes."""
     with db.transaction() as session:
         image = catalog.get(session, ctx, image_id, parts=())
         policy.enforce(ctx, rule, image)
@@ -110,12 +136,28 @@ def _begin(
             raise errors.Conflict(f"Image {image_id} is {image.status}; data go to a queued image")
         if status == "saving":
             _check_formats(image)
+        if said := _said(session, image_id):  # refused before the bytes rather than behind them
+            checksums.of_property(said)
         if allowed:
             quota.admit_data(session, allowed, image_id, **needed)
         statuses.move_image(session, image_id, "queued", status)
         if not config.CONF.gantry.staging_is_shared:
             hosts.mark(session, image_id)
-        return image
+        return image, said
+
+
+def _said(session: orm.Session, image_id: str) -> dict[str, str | None]:
+    """Those properties of an image that say something of its bytes."""
+    rows = models.ImageProperty
+    query = sa.select(rows.name, rows.value).where(
+        rows.image_id == image_id, rows.name.in_(_ASKING), rows.deleted.is_(False)
+    )
+    return {row.name: row.value for row in session.execute(query)}
+
+
+def _wanted(said: dict[str, str | None]) -> set[str]:
+    """Digests that the properties ask for, now or when the image is imported."""
+    return {*checksums.of_property(said), *signatures.algorithms_of(said)}
 
 
 def _check_formats(image: models.Image) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from api import schemas
 from api.metadefs import schemas as metadefs
+from images import checksums
 
 Schema = dict[str, Any]
 
@@ -75,10 +76,25 @@ def _images() -> dict[str, Schema]:
     }
 
 
+def _checksum() -> Schema:
+    """What an import's bytes must digest to."""
+    about = (
+        "Digest of the data as their publisher published them, compared before anything is done with "
+        f"them; the image's property {checksums.PROPERTY}, <algorithm>:<value>, asks for the same. "
+        "Not with copy-image."
+    )
+    value = {"type": "string", "pattern": "^([0-9a-fA-F]{32}){1,4}$"}
+    shape = _object(
+        ("algorithm", "value"), algorithm={"enum": list(checksums.ALGORITHMS)}, value=value
+    )
+    return shape | {"additionalProperties": False, "description": about}
+
+
 def _others() -> dict[str, Schema]:
     member, task = (schemas.named(name) for name in ("member", "task"))
     tasks = schemas.named("tasks")["properties"]["tasks"]["items"]
-    method = _object(("name",), name=_TEXT, uri=_TEXT, glance_image_id=_TEXT, glance_region=_TEXT)
+    remote = {"uri": _TEXT, "glance_image_id": _TEXT, "glance_region": _TEXT}
+    method = _object(("name",), name=_TEXT, **remote, **{checksums.MEMBER: _checksum()})
     wanted = {"all_stores": _FLAG, "all_stores_must_succeed": _FLAG, "stores": _list(_TEXT)}
     store = {"id": _TEXT, "description": _TEXT, "default": {"const": "true"}}
     detail = {"type": _TEXT, "weight": {"type": "integer"}, "properties": {"type": "object"}}

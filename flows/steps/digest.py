@@ -1,4 +1,4 @@
-"""Digest: MD5 and the secure hash of the very bytes that will be stored."""
+"""Digest: MD5 and the secure hash of the very bytes that will be stored, and whether they are signed."""
 
 import pathlib
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from taskflow import task
 
 from flows import watch as watching
-from images import errors, formats, staging
+from images import errors, formats, signatures, staging
 
 
 class Digest(task.Task):
-    """Digests the file that goes into the stores (contract section 4.8)."""
+    """Digests the file that goes into the stores, and holds it against its signature (contract 4.8, 4.9)."""
 
     default_provides = "digest"
 
@@ -19,16 +19,20 @@ class Digest(task.Task):
 
         Raises:
             UnacceptableFormat: the outcome of a conversion is not what it should be.
+            WrongData: the image is signed, but not these bytes of it.
         """
-        file = pathlib.Path(staged["path"])
-        facts = staging.facts(file)
-        if facts is None or facts.digest is None:
-            facts = staging.inspect(
-                file,
-                digest=True,
-                on_bytes=lambda done: watch.report(self.name, done, staged["size"]),
-            )
+        file, signature = pathlib.Path(staged["path"]), watch.plan.signature
+        known = staging.facts(file)
+        facts = staging.digested(
+            file,
+            [signature.algorithm] if signature else [],
+            digest=True,
+            on_bytes=lambda done: watch.report(self.name, done, staged["size"]),
+        )
+        if facts != known:
             formats.check(facts.inspection, staged["disk_format"], staged["container_format"])
+        if signature:
+            signatures.verify(signature, facts.made)
         if facts.digest is None:
             raise errors.ImportFailed("The digest of the data is missing")
         return facts.digest

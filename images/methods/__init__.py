@@ -35,6 +35,9 @@ class Run:
     attempt: int
     #: To be told of each fault that is tried again, in words.
     on_fault: Callable[[str], None]
+    #: Digests that are wanted of the bytes as they come, by hashlib's names. A method that does not make them
+    #: while it writes (`staging.receive`) costs another read.
+    algorithms: tuple[str, ...] = ()
 
 
 class Method(Protocol):

@@ -29,14 +29,14 @@ class GlanceDirect:
         digest: bool,
         on_bytes: Callable[[int, int | None], None],
     ) -> methods.Fetched:
-        """The facts of the staged file; it is read again only where it was changed meanwhile."""
+        """The facts of the staged file; it is read only where it was changed, or lacks a digest."""
         file = staging.path(image_id)
         if not file.exists():
             raise errors.ImportFailed("The staged data are gone; stage them again")
         total = file.stat().st_size
         on_bytes(0, total)
-        known = staging.facts(file) or staging.inspect(
-            file, digest=digest, on_bytes=lambda done: on_bytes(done, total)
+        known = staging.digested(
+            file, run.algorithms, digest=digest, on_bytes=lambda done: on_bytes(done, total)
         )
         on_bytes(total, total)
         return methods.Fetched(known)

@@ -64,6 +64,7 @@ def download(
                     image_id,
                     source,
                     digest=digest,
+                    algorithms=run.algorithms,
                     size=wanted.size,
                     on_bytes=lambda done: on_bytes(done, source.total),
                     keep=keeper,

@@ -148,3 +148,28 @@ def test_removing_takes_all_that_belongs_to_an_image() -> None:
     staging.path("one", ".raw").write_bytes(b"converted")
     staging.remove("one")
     assert names() == ["two", "two.facts"]
+
+
+def test_further_digests() -> None:
+    """They are made on the way, with the record's or without, and known again."""
+    sha256 = hashlib.sha256(DATA).hexdigest()
+    facts = staging.receive("an-id", io.BytesIO(DATA), digest=False, algorithms=["sha256"])
+    assert (facts.digest, facts.made) == (None, {"sha256": sha256})
+    assert staging.facts(staging.path("an-id")) == facts
+    facts = staging.receive("an-id", io.BytesIO(DATA), digest=True, algorithms=["sha256", "md5"])
+    assert facts.digest is not None
+    assert sorted(facts.made) == ["md5", "sha256", "sha512"]
+    assert (facts.made["sha256"], facts.made["md5"]) == (sha256, facts.digest["checksum"])
+
+
+def test_a_file_is_read_again_only_for_a_digest_that_is_missing() -> None:
+    """And what was known of it stays known."""
+    reads: list[int] = []
+    known = staging.receive("an-id", io.BytesIO(DATA), digest=True, algorithms=["sha256"])
+    file = staging.path("an-id")
+    assert staging.digested(file, ["sha256"], digest=True, on_bytes=reads.append) == known
+    assert reads == []
+    more = staging.digested(file, ["sha384"], digest=False, on_bytes=reads.append)
+    assert reads[-1] == len(DATA)
+    assert more.digest == known.digest
+    assert more.made["sha384"] == hashlib.sha384(DATA).hexdigest()
