@@ -87,7 +87,7 @@ def _forget() -> None:
     """What this process has found installed."""
     sys.modules.pop("acme_images", None)
     importlib.invalidate_caches()
-    methods.load.cache_clear()
+    methods.installed.cache_clear()
     import_image._known.cache_clear()
 
 
