@@ -73,6 +73,15 @@ _DELETION = [
         "scrub_time", default=0, min=0, help="Seconds for which deleted images' data are kept."
     ),
     cfg.IntOpt("scrub_pool_size", default=1, min=1, help="Images that are scrubbed at once."),
+    cfg.IntOpt(
+        "wakeup_time",
+        default=300,
+        min=1,
+        help="Seconds between two passes of gantry scrubber --daemon.",
+    ),
+    cfg.BoolOpt(
+        "daemon", default=False, help="Let gantry scrubber run on and on, as --daemon does."
+    ),
 ]
 
 _LOCATIONS = [
@@ -118,6 +127,14 @@ _LIMITS = [
         "use_keystone_limits",
         default=False,
         help="Enforce the unified limits that Keystone keeps; see [oslo_limit].",
+    ),
+]
+
+_METADEFS = [
+    cfg.StrOpt(
+        "metadata_source_path",
+        default="/etc/glance/metadefs/",
+        help="Directory of metadata definitions, for gantry db load_metadefs and export_metadefs.",
     ),
 ]
 
@@ -410,7 +427,7 @@ _GANTRY = [
 ]
 
 GROUPS: dict[str | None, Sequence[cfg.Opt]] = {
-    None: [*_ACCESS, *_IMPORT, *_DELETION, *_LOCATIONS, *_LIMITS],
+    None: [*_ACCESS, *_IMPORT, *_DELETION, *_LOCATIONS, *_LIMITS, *_METADEFS],
     "image_format": _IMAGE_FORMAT,
     "image_import_opts": _IMAGE_IMPORT,
     "image_conversion": _CONVERSION,

@@ -87,13 +87,19 @@ def _belongings(session: orm.Session, image_id: str) -> tuple[list[models.ImageL
 def scrub(image_id: str) -> bool:
     """Remove the bytes of an image that is `pending_delete`; whether it is `deleted` now.
 
-    One whose store does not let go stays as it is, for the next time.
+    One whose store does not let go stays as it is, for the next time; one that was restored is left alone.
     """
     rows = models.ImageLocation
-    query = sa.select(rows).where(rows.image_id == image_id, rows.status != "deleted")
-    with db.reading() as session:
-        waiting = list(session.scalars(query))
-    return _remove_data(image_id, "pending_delete", waiting)
+    left = sa.or_(rows.deleted.is_(False), rows.status != "deleted")
+    query = sa.select(rows).where(rows.image_id == image_id, left)
+    with db.transaction() as session:
+        image = session.get(models.Image, image_id, with_for_update=True)
+        if image is None or image.status != "pending_delete":
+            return False
+        doomed = list(session.scalars(query))
+        for row in doomed:  # from here on nobody can restore it (`images.restoring`)
+            row.status, row.deleted = "deleted", False  # Glance may have marked it
+    return _remove_data(image_id, "pending_delete", doomed)
 
 
 def _remove_data(
@@ -116,10 +122,12 @@ def _remove_data(
         else:
             gone.append(row.id)
     with db.transaction() as session:
-        if used and was != "pending_delete":
+        if used and was == "pending_delete":
+            _wait_again(session, image_id)
+        elif used:
             alive = {"deleted": False, "deleted_at": None}
             statuses.move_image(session, image_id, "pending_delete", was, lost_ok=True, **alive)
-        elif not used:
+        else:
             statuses.move_image(session, image_id, "pending_delete", "deleted", lost_ok=True)
             _delete_parts(session, image_id, waiting)
         _delete_locations(session, models.ImageLocation.id.in_(gone))
@@ -134,6 +142,11 @@ def _delete_parts(session: orm.Session, image_id: str, tasks: Collection[str]) -
     for table in (models.ImageProperty, models.ImageTag, models.ImageMember):
         doomed = sa.update(table).where(table.image_id == image_id, table.deleted.is_(False))
         session.execute(doomed.values(gone), execution_options=_UNSEEN)
+    _wait_again(session, image_id)
+
+
+def _wait_again(session: orm.Session, image_id: str) -> None:
+    """Locations whose bytes are still there wait for them to be removed."""
     rows = models.ImageLocation
     waiting = sa.update(rows).where(rows.image_id == image_id, rows.deleted.is_(False))
     session.execute(waiting.values(status="pending_delete"), execution_options=_UNSEEN)

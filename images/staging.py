@@ -98,6 +98,20 @@ def path(image_id: str = "", suffix: str = "") -> pathlib.Path:
     return directory / f"{image_id}{suffix}"
 
 
+def check() -> None:
+    """Make sure that the directory can be written to, by writing to it.
+
+    Raises:
+        Unavailable: it cannot.
+    """
+    probe = path(f"{secrets.token_hex(8)}.probe")
+    try:
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise _translated(error) from error
+
+
 def is_stored_as_it_is(disk_format: str | None) -> bool:
     """Whether an import stores a file of this format unconverted: then a digest of it is worth while."""
     if "image_conversion" not in config.CONF.image_import_opts.image_import_plugins:

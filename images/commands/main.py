@@ -1,75 +1,112 @@
-"""`gantry`: the one command; each subcommand is a function of its own."""
+"""`gantry`, and the names that playbooks call: `glance-manage`, `glance-scrubber`, `glance-status`.
+
+Each topic is a module beside this one, which knows its words and does what they say.
+"""
 
 import argparse
+import logging
+import pathlib
 import sys
 from collections.abc import Callable, Sequence
 
-from images import alive, errors, queue, schema, service
+from images import commands, errors, service
+from images.commands import metadefs, purge, scrubber, tables, upgrade, worker
 
 _ABOUT = """\
-Commands of the image service's operators.
+Commands of the image service's operators; `{name} TOPIC --help` tells more of each.
 
-The configuration is read from the files that OS_GLANCE_CONFIG_FILES names (separated by ';'), else from
-/etc/glance/glance-api.conf; any option may stand in the environment as OS_<GROUP>__<OPTION>.
+The configuration is read from the files named by --config-file and --config-dir, else from those that
+OS_GLANCE_CONFIG_FILES names (separated by ';'), else from /etc/glance/glance-api.conf; any option may
+stand in the environment as OS_<GROUP>__<OPTION>.
+
+Exit status: 0 done, 1 not done (one line says why), 2 called wrongly; a command that has others says so.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0 where it did what it says, 1 where it could not, 2 where it was called wrongly."""
-    options = _parser().parse_args(arguments)
-    service.start()
+    """The command `gantry`: 0 if it did what it says, 1 if it could not, 2 if it was called wrongly."""
+    parser = _parser("gantry")
+    topics = parser.add_subparsers(required=True, metavar="TOPIC")
+    _add_database(topics)
+    scrubber.add(topics.add_parser("scrubber", **scrubber.TEXT))
+    upgrade.add(topics.add_parser("upgrade", help="is this release ready to run on what is here?"))
+    worker.add(topics.add_parser("worker", help="this host's workers"))
+    return _run(parser, arguments)
+
+
+def glance_manage(arguments: Sequence[str] | None = None) -> int:
+    """The command `glance-manage`: `gantry db`, in its present and in its older spelling (`db_sync`)."""
+    parser = _parser("glance-manage")
+    topics = parser.add_subparsers(required=True, metavar="db")
+    _add_database(topics)
+    _add_verbs(topics, "db_{}")
+    return _run(parser, arguments)
+
+
+def glance_scrubber(arguments: Sequence[str] | None = None) -> int:
+    """The command `glance-scrubber`: `gantry scrubber`."""
+    parser = _parser("glance-scrubber")
+    scrubber.add(parser)
+    return _run(parser, arguments)
+
+
+def glance_status(arguments: Sequence[str] | None = None) -> int:
+    """The command `glance-status`: `upgrade check`."""
+    parser = _parser("glance-status")
+    topics = parser.add_subparsers(required=True, metavar="upgrade")
+    upgrade.add(topics.add_parser("upgrade", help="is this release ready to run on what is here?"))
+    return _run(parser, arguments)
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    """With the words that every command of OpenStack takes."""
+    parser = argparse.ArgumentParser(
+        name,
+        description=_ABOUT.format(name=name),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config-file", action="append", default=[], metavar="FILE", help="may be said again"
+    )
+    parser.add_argument("--config-dir", metavar="DIRECTORY", help="its *.conf, by their names")
+    parser.add_argument("-d", "--debug", action="store_true", help="log what is done")
+    parser.set_defaults(is_offline=False)
+    return parser
+
+
+def _add_database(topics: commands.Verbs) -> None:
+    database = topics.add_parser("db", help="the database: its tables, its deleted rows, metadefs")
+    verbs = database.add_subparsers(required=True, metavar="COMMAND")
+    _add_verbs(verbs, "{}")
+
+
+def _add_verbs(verbs: commands.Verbs, spelled: str) -> None:
+    for topic in (tables, purge, metadefs):
+        topic.add(verbs, spelled)
+
+
+def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
+    options = parser.parse_args(arguments)
+    logging.basicConfig(
+        level=logging.DEBUG if options.debug else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s",
+    )
+    if not options.is_offline:
+        service.start(_files(options))
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
     except errors.GantryError as error:
-        print(f"gantry: {error}", file=sys.stderr)
+        print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "gantry", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    topics = parser.add_subparsers(required=True, metavar="TOPIC")
-    database = topics.add_parser("db", help="the database's tables")
-    verbs = database.add_subparsers(required=True, metavar="COMMAND")
-    sync = verbs.add_parser("sync", help="create the tables, or bring them up to this release")
-    sync.set_defaults(run=_db_sync)
-    version = verbs.add_parser("version", help="print the revision that the tables are at")
-    version.set_defaults(run=_db_version)
-    _worker(topics.add_parser("worker", help="this host's workers"))
-    return parser
-
-
-def _worker(topic: argparse.ArgumentParser) -> None:
-    verbs = topic.add_subparsers(required=True, metavar="COMMAND")
-    one = verbs.add_parser("alive", help="have a worker do a job: 0 if it does, 1 if it is dead")
-    one.add_argument("--node", default=queue.node(), help="its name (default: %(default)s)")
-    one.add_argument("--wait", type=float, default=10, metavar="SECONDS", help="(default: 10)")
-    one.set_defaults(run=_worker_alive)
-
-
-def _db_sync(_: argparse.Namespace) -> int:
-    print(f"The database is at revision {schema.sync()}.")
-    return 0
-
-
-def _db_version(_: argparse.Namespace) -> int:
-    at = schema.revision()
-    print(at or "The database has no tables yet; 'gantry db sync' makes them.")
-    return 0 if at else 1
-
-
-def _worker_alive(options: argparse.Namespace) -> int:
-    try:
-        reason = alive.why_not(options.node, options.wait)
-    except errors.Unavailable as error:
-        # To end a worker, and its imports, would bring neither broker nor database back.
-        print(f"gantry: nothing can be said about {options.node}: {error}", file=sys.stderr)
-        return 0
-    if reason:
-        print(f"gantry: {reason}", file=sys.stderr)
-    return 1 if reason else 0
+def _files(options: argparse.Namespace) -> list[str] | None:
+    """The configuration files that were named; None for the usual ones."""
+    named = [*options.config_file]
+    if options.config_dir:
+        named += sorted(str(file) for file in pathlib.Path(options.config_dir).glob("*.conf"))
+    return named or None
 
 
 if __name__ == "__main__":

@@ -177,7 +177,7 @@ def object_columns(fields: dict[str, Any]) -> dict[str, Any]:
     return {
         "description": fields.get("description"),
         "required": ",".join(required) if required else None,
-        "json_schema": fields.get("properties", {}),
+        "json_schema": fields.get("properties") or {},
     }
 
 
@@ -210,6 +210,11 @@ def remove(session: orm.Session, space: models.Namespace) -> None:
         Forbidden: it is protected.
     """
     entries.check_unprotected(space)
+    wipe(session, space)
+
+
+def wipe(session: orm.Session, space: models.Namespace) -> None:
+    """Delete a namespace and all that it holds, be it protected or not: for whoever brings it anew."""
     for kind in (*_PARTS, models.Association):
         session.execute(sa.delete(kind).where(kind.namespace_id == space.id))
     session.execute(sa.delete(_S).where(_S.id == space.id))

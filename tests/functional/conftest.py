@@ -1,5 +1,6 @@
 """The WSGI application on a database, a store and a staging directory of its own; nothing runs beside it."""
 
+import functools
 import json
 import pathlib
 import shutil
@@ -11,6 +12,7 @@ from werkzeug import test
 
 from api import app
 from images import db, policy, schema, service, stores
+from tests import commands
 
 OWNER, STRANGER = "owner-project", "other-project"
 
@@ -146,3 +148,12 @@ def execute(caller: Caller) -> Callable[..., None]:
             session.execute(statement)
 
     return run
+
+
+#: Runs an operators' command on the service that `caller` has started.
+Command = Callable[..., commands.Ended]
+
+
+@pytest.fixture
+def command(caller: Caller, tmp_path: pathlib.Path) -> Command:
+    return functools.partial(commands.run, tmp_path / "gantry.conf")
