@@ -25,37 +25,57 @@ Exit status: 0 done, 1 not done (one line says why), 2 called wrongly; a command
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command `gantry`: 0 if it did what it says, 1 if it could not, 2 if it was called wrongly."""
-    parser = _parser("gantry")
-    topics = parser.add_subparsers(required=True, metavar="TOPIC")
-    _add_database(topics)
-    scrubber.add(topics.add_parser("scrubber", **scrubber.TEXT))
-    upgrade.add(topics.add_parser("upgrade", help="is this release ready to run on what is here?"))
-    worker.add(topics.add_parser("worker", help="this host's workers"))
-    return _run(parser, arguments)
+    return _run(gantry_parser(), arguments)
 
 
 def glance_manage(arguments: Sequence[str] | None = None) -> int:
     """The command `glance-manage`: `gantry db`, in its present and in its older spelling (`db_sync`)."""
-    parser = _parser("glance-manage")
-    topics = parser.add_subparsers(required=True, metavar="db")
-    _add_database(topics)
-    _add_verbs(topics, "db_{}")
-    return _run(parser, arguments)
+    return _run(manage_parser(), arguments)
 
 
 def glance_scrubber(arguments: Sequence[str] | None = None) -> int:
     """The command `glance-scrubber`: `gantry scrubber`."""
-    parser = _parser("glance-scrubber")
-    scrubber.add(parser)
-    return _run(parser, arguments)
+    return _run(scrubber_parser(), arguments)
 
 
 def glance_status(arguments: Sequence[str] | None = None) -> int:
-    """The command `glance-status`: `upgrade check`."""
+    """The command `glance-status`, which knows `upgrade check`."""
+    return _run(status_parser(), arguments)
+
+
+def gantry_parser() -> argparse.ArgumentParser:
+    """The words of `gantry`."""
+    parser = _parser("gantry")
+    topics = parser.add_subparsers(required=True, metavar="TOPIC")
+    _add_database(topics)
+    scrubber.add(topics.add_parser("scrubber", **scrubber.TEXT))
+    upgrade.add(topics.add_parser("upgrade", help=upgrade.TEXT))
+    worker.add(topics.add_parser("worker", help="this host's workers"))
+    return parser
+
+
+def manage_parser() -> argparse.ArgumentParser:
+    """The words of `glance-manage`."""
+    parser = _parser("glance-manage")
+    topics = parser.add_subparsers(required=True, metavar="db")
+    _add_database(topics)
+    _add_verbs(topics, "db_{}")
+    return parser
+
+
+def scrubber_parser() -> argparse.ArgumentParser:
+    """The words of `glance-scrubber`."""
+    parser = _parser("glance-scrubber")
+    scrubber.add(parser)
+    return parser
+
+
+def status_parser() -> argparse.ArgumentParser:
+    """The words of `glance-status`."""
     parser = _parser("glance-status")
     topics = parser.add_subparsers(required=True, metavar="upgrade")
-    upgrade.add(topics.add_parser("upgrade", help="is this release ready to run on what is here?"))
-    return _run(parser, arguments)
+    upgrade.add(topics.add_parser("upgrade", help=upgrade.TEXT))
+    return parser
 
 
 def _parser(name: str) -> argparse.ArgumentParser:

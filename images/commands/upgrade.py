@@ -15,6 +15,10 @@ _WARNING, _FAILURE = 1, 2
 _WORDS = {0: "Success", 1: "Warning", 2: "Failure"}
 
 
+#: What the topic says of itself.
+TEXT = "is this release ready to run on what is here?"
+
+
 def add(topic: argparse.ArgumentParser) -> None:
     """The words of the topic."""
     verbs = topic.add_subparsers(required=True, metavar="COMMAND")
