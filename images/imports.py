@@ -106,23 +106,36 @@ def begin(task_id: str, worker: str) -> Plan | None:
         if not is_shared and hosts.is_elsewhere(_queue(session, task_id)):
             return None  # a bell of long ago: the task has gone to another host since
         lease = leases.take(session, task_id, worker)
-        if lease is None:
-            return None
-        query = (
-            sa.select(models.Task, models.Image)
-            .outerjoin(models.Image, models.Image.id == models.Task.image_id)
-            .where(models.Task.id == task_id)
-            .options(orm.joinedload(models.Task.info), orm.joinedload(models.Task.run))
-        )
-        task, image = session.execute(query).one()
-        if task.status == "pending":
-            statuses.move_task(session, task_id, "pending", "processing")
-        if task.image_id is None:  # the image that a legacy task will make
-            task.image_id = str(uuid.uuid4())
-        plan = _plan(lease, task, image)
-        if task.run and not is_shared and plan.kind in _STAGED:
-            task.run.queue = hosts.bind(task.run.queue)
-        return plan
+        return None if lease is None else _begun(session, lease)
+
+
+def seize(task_id: str, worker: str) -> Plan | None:
+    """Take a task over although another worker may have it; None where it has ended.
+
+    That worker can write no more, and leaves at its next heartbeat.
+    """
+    with db.transaction() as session:
+        lease = leases.take(session, task_id, worker, by_force=True)
+        return None if lease is None else _begun(session, lease)
+
+
+def _begun(session: orm.Session, lease: leases.Lease) -> Plan:
+    """What is to be done of a task that was just taken."""
+    query = (
+        sa.select(models.Task, models.Image)
+        .outerjoin(models.Image, models.Image.id == models.Task.image_id)
+        .where(models.Task.id == lease.task_id)
+        .options(orm.joinedload(models.Task.info), orm.joinedload(models.Task.run))
+    )
+    task, image = session.execute(query).one()
+    if task.status == "pending":
+        statuses.move_task(session, lease.task_id, "pending", "processing")
+    if task.image_id is None:  # the image that a legacy task will make
+        task.image_id = str(uuid.uuid4())
+    plan = _plan(lease, task, image)
+    if task.run and plan.kind in _STAGED:
+        task.run.queue = hosts.bind(task.run.queue)
+    return plan
 
 
 def _queue(session: orm.Session, task_id: str) -> str:
@@ -181,6 +194,11 @@ def asker_of(plan: Plan) -> context.Context:
         task = session.get_one(
             models.Task, plan.lease.task_id, options=[orm.joinedload(models.Task.run)]
         )
+    return asker_as_recorded(task)
+
+
+def asker_as_recorded(task: models.Task) -> context.Context:
+    """The same for a task that was read with its run."""
     asker = context.Context(
         user_id=task.user_id,
         project_id=task.owner or None,

@@ -61,21 +61,26 @@ class Progress:
         }
 
 
-def take(session: orm.Session, task_id: str, worker: str) -> Lease | None:
-    """Take the lease if nobody holds it; of several that try, one gets it.
+def take(
+    session: orm.Session, task_id: str, worker: str, *, by_force: bool = False
+) -> Lease | None:
+    """Take the lease if nobody holds it (`by_force`: in any case); of several that try, one gets it.
 
-    A lease that has expired is taken from a worker that has died; one that hands it back has not.
+    A lease that has expired is taken from a worker that has died; one that hands it back, or that it is taken
+    from by force, has not.
     """
     runs, tasks, now = models.TaskRun, models.Task, time.time()
     live = sa.exists().where(tasks.id == task_id, tasks.status.in_(_LIVE))
     nothing = {"step": None, "bytes_done": 0, "bytes_total": None, "rate": None, "retries": 0}
+    free = sa.or_(runs.worker.is_(None), runs.expires < now)
+    is_dead = sa.and_(runs.worker.is_not(None), runs.expires < now)
     taken = session.execute(
         sa.update(runs)
         .where(runs.task_id == task_id, live)
-        .where(sa.or_(runs.worker.is_(None), runs.expires < now))
+        .where(sa.true() if by_force else free)
         .values(
             # MySQL assigns from left to right: the deaths before what they are counted by.
-            deaths=runs.deaths + sa.case((runs.worker.is_(None), 0), else_=1),
+            deaths=runs.deaths + sa.case((is_dead, 1), else_=0),
             worker=worker,
             attempt=runs.attempt + 1,
             expires=now + config.CONF.gantry.lease_seconds,
