@@ -7,7 +7,7 @@ import threading
 import flask
 
 from api import body
-from images import db, import_requests, queue, quota, signatures
+from images import catalog, db, import_requests, policy, queue, quota, signatures
 
 blueprint = flask.Blueprint("imports", __name__, url_prefix="/v2/images/<image_id>/import")
 
@@ -32,7 +32,13 @@ def start(image_id: str) -> flask.Response:
                 if _AT_ONCE.acquire(timeout=_COURTESY):
                     until_written.callback(_AT_ONCE.release)
                 session = until_written.enter_context(db.transaction())
-                task = import_requests.ask(session, asker, image_id, wanted, allowed)
+                image = catalog.get(session, asker, image_id, parts=("properties",))
+                if allowed:
+                    quota.check_stored(session, allowed)
+                # The contract puts the state before the permission: who sees the image sees its status too.
+                import_requests.check_image(image, wanted)
+                policy.enforce(asker, wanted.method.rule, image)
+                task = import_requests.start(session, asker, image, wanted, allowed)
             break
         except signatures.Unread as unread:  # the key manager is asked while no transaction is open
             wanted = dataclasses.replace(wanted, signature=signatures.read(asker, unread.claim))

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from sqlalchemy import exc, orm
 
 from images import (
-    catalog,
     checksums,
     config,
     context,
@@ -19,7 +18,6 @@ from images import (
     imports,
     methods,
     models,
-    policy,
     quota,
     signatures,
     statuses,
@@ -91,29 +89,6 @@ def check_image(image: models.Image, request: Request) -> None:
         if getattr(image, column) is None:
             raise errors.Conflict(f"'{column}' needs to be set before import")
     method.check(request.fields)
-
-
-def ask(
-    session: orm.Session,
-    asker: context.Context,
-    image_id: str,
-    request: Request,
-    allowed: quota.Ceilings | None = None,
-) -> models.Task | None:
-    """All that is judged and written down when an import is asked for; None: nothing is to be done.
-
-    Raises:
-        NotFound: the asker may not see the image.
-        Forbidden: the asker may not do this.
-        Conflict, Invalid, LimitExceeded, Unread: as `check_image` and `start`; or too much is stored.
-    """
-    image = catalog.get(session, asker, image_id, parts=("properties",))
-    if allowed:
-        quota.check_stored(session, allowed)
-    # The contract puts the state before the permission: who sees the image sees its status too.
-    check_image(image, request)
-    policy.enforce(asker, request.method.rule, image)
-    return start(session, asker, image, request, allowed)
 
 
 def start(

@@ -97,45 +97,36 @@ class Original:
     places: dict[str, models.ImageLocation]
 
 
-def begin(task_id: str, worker: str) -> Plan | None:
-    """Take a task over for `worker`; None where it is done, in other hands, or waits for its turn."""
-    with db.transaction() as session:
-        if config.CONF.gantry.imports_per_project and not turns.admit(session, task_id):
-            return None
-        is_shared = config.CONF.gantry.staging_is_shared
-        if not is_shared and hosts.is_elsewhere(_queue(session, task_id)):
-            return None  # a bell of long ago: the task has gone to another host since
-        lease = leases.take(session, task_id, worker)
-        return None if lease is None else _begun(session, lease)
+def begin(task_id: str, worker: str, *, by_force: bool = False) -> Plan | None:
+    """Take a task over for `worker`; None where it is done, in other hands, or waits for its turn.
 
-
-def seize(task_id: str, worker: str) -> Plan | None:
-    """Take a task over although another worker may have it; None where it has ended.
-
-    That worker can write no more, and leaves at its next heartbeat.
+    `by_force` takes it from whoever has it: that one can write no more, and leaves at its next heartbeat.
     """
     with db.transaction() as session:
-        lease = leases.take(session, task_id, worker, by_force=True)
-        return None if lease is None else _begun(session, lease)
-
-
-def _begun(session: orm.Session, lease: leases.Lease) -> Plan:
-    """What is to be done of a task that was just taken."""
-    query = (
-        sa.select(models.Task, models.Image)
-        .outerjoin(models.Image, models.Image.id == models.Task.image_id)
-        .where(models.Task.id == lease.task_id)
-        .options(orm.joinedload(models.Task.info), orm.joinedload(models.Task.run))
-    )
-    task, image = session.execute(query).one()
-    if task.status == "pending":
-        statuses.move_task(session, lease.task_id, "pending", "processing")
-    if task.image_id is None:  # the image that a legacy task will make
-        task.image_id = str(uuid.uuid4())
-    plan = _plan(lease, task, image)
-    if task.run and plan.kind in _STAGED:
-        task.run.queue = hosts.bind(task.run.queue)
-    return plan
+        limited = config.CONF.gantry.imports_per_project and not by_force
+        if limited and not turns.admit(session, task_id):
+            return None
+        is_shared = config.CONF.gantry.staging_is_shared or by_force
+        if not is_shared and hosts.is_elsewhere(_queue(session, task_id)):
+            return None  # a bell of long ago: the task has gone to another host since
+        lease = leases.take(session, task_id, worker, by_force=by_force)
+        if lease is None:
+            return None
+        query = (
+            sa.select(models.Task, models.Image)
+            .outerjoin(models.Image, models.Image.id == models.Task.image_id)
+            .where(models.Task.id == task_id)
+            .options(orm.joinedload(models.Task.info), orm.joinedload(models.Task.run))
+        )
+        task, image = session.execute(query).one()
+        if task.status == "pending":
+            statuses.move_task(session, task_id, "pending", "processing")
+        if task.image_id is None:  # the image that a legacy task will make
+            task.image_id = str(uuid.uuid4())
+        plan = _plan(lease, task, image)
+        if task.run and not is_shared and plan.kind in _STAGED:
+            task.run.queue = hosts.bind(task.run.queue)
+        return plan
 
 
 def _queue(session: orm.Session, task_id: str) -> str:

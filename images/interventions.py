@@ -26,6 +26,7 @@ from images import (
     legacy,
     location_tasks,
     models,
+    policy,
     queue,
     quota,
     signatures,
@@ -90,7 +91,7 @@ def cancel(task_id: str) -> None:
     task = get(task_id)
     if task.status in LIVE and task.run is None:
         raise errors.Conflict(f"Task {task_id} was begun by another image service, not by this one")
-    plan = imports.seize(task_id, f"operator@{hosts.name()}:{os.getpid()}")
+    plan = imports.begin(task_id, f"operator@{hosts.name()}:{os.getpid()}", by_force=True)
     if plan is None:
         raise errors.Conflict(f"Task {task_id} has ended already: {get(task_id).status}")
     if is_held(task) or (task.run and plan.lease.attempt > task.run.attempt + 1):
@@ -170,7 +171,12 @@ def _import_again(task: models.Task, asker: context.Context) -> models.Task:
     while True:
         try:
             with db.transaction() as session:
-                made = import_requests.ask(session, asker, image_id, wanted, allowed)
+                image = catalog.get(session, asker, image_id, parts=("properties",))
+                if allowed:
+                    quota.check_stored(session, allowed)
+                import_requests.check_image(image, wanted)
+                policy.enforce(asker, wanted.method.rule, image)
+                made = import_requests.start(session, asker, image, wanted, allowed)
                 if made is None:
                     raise errors.Conflict(
                         "The stores have the image already: nothing is to be done"
