@@ -60,6 +60,7 @@ def create_app(files: Sequence[str] | None = None) -> "WSGIApplication":
         SystemExit: the configuration cannot be used.
     """
     service.start(files)
+    service.check_places()
     # All that the first request of a kind would have to wait for.
     policy.load()
     schemas.load()

@@ -441,3 +441,19 @@ GROUPS: dict[str | None, Sequence[cfg.Opt]] = {
     "noauth": _NOAUTH,
     "gantry": _GANTRY,
 }
+
+
+def list_opts() -> list[tuple[str | None, list[cfg.Opt]]]:
+    """The same for oslo.config's generator, which makes a sample of them (`gantry config sample`).
+
+    And the one option of glance_store's for several stores that its list for one store does not have.
+    """
+    several = cfg.StrOpt(
+        "default_backend",
+        help="With enabled_backends: id of the store that an image goes into where nobody chooses one. Each "
+        "store's options stand in a section named by its id, as here those of a single one.",
+    )
+    ours: list[tuple[str | None, list[cfg.Opt]]] = [
+        (group, list(known)) for group, known in GROUPS.items()
+    ]
+    return [*ours, ("glance_store", [several])]

@@ -5,7 +5,18 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
-from images import config, errors, properties, protections, queue, quota, store_options
+from images import (
+    config,
+    errors,
+    properties,
+    protections,
+    queue,
+    quota,
+    staging,
+    store_options,
+)
+
+LOG = logging.getLogger(__name__)
 
 
 def start(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
@@ -28,3 +39,22 @@ def start(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
     # It writes each URL that is fetched, with its query, to the log at DEBUG; tokens stand in queries.
     logging.getLogger("urllib3").setLevel(logging.WARNING)
     return conf
+
+
+def check_places() -> None:
+    """Make sure that staging can be written to; whatever serves does this when it starts.
+
+    Raises:
+        SystemExit: it cannot; one line names the option. A staging area that is full will have room again.
+    """
+    try:
+        staging.check()
+    except errors.StorageFull as error:
+        LOG.warning("%s", error)
+    except errors.Unavailable as error:
+        several = f"[{staging.RESERVED_STORE}] filesystem_store_datadir"
+        option = several if config.CONF.enabled_backends else "node_staging_uri"
+        raise SystemExit(
+            f"gantry: the configuration cannot be used: {option}: {error}; it must be a directory that this "
+            "user can write to"
+        ) from error

@@ -5,6 +5,7 @@ from images import db, queue, service
 from workers import hosts, jobs, liveness, schedule
 
 conf = service.start()
+service.check_places()
 db.abandon_on_outage()
 import_image.plugins()  # a plugin that is not there must stop the start, not the first import
 

@@ -10,7 +10,16 @@ import sys
 from collections.abc import Callable, Sequence
 
 from images import commands, errors, service
-from images.commands import imports, metadefs, purge, scrubber, tables, upgrade, worker
+from images.commands import (
+    configuration,
+    imports,
+    metadefs,
+    purge,
+    scrubber,
+    tables,
+    upgrade,
+    worker,
+)
 
 _ABOUT = """\
 Commands of the image service's operators; `{name} TOPIC --help` tells more of each.
@@ -49,6 +58,7 @@ def gantry_parser() -> argparse.ArgumentParser:
     topics = parser.add_subparsers(required=True, metavar="TOPIC")
     _add_database(topics)
     scrubber.add(topics.add_parser("scrubber", **scrubber.TEXT))
+    configuration.add(topics.add_parser("config", help=configuration.TEXT))
     imports.add(topics.add_parser("imports", help=imports.TEXT))
     upgrade.add(topics.add_parser("upgrade", help=upgrade.TEXT))
     worker.add(topics.add_parser("worker", help="this host's workers"))

@@ -19,6 +19,9 @@ from tests.conftest import Configure
         "[import_filtering_opts]\nallowed_ports = [http]",
         "[import_filtering_opts]\nallowed_ports = 80,443",
         "[paste_deploy]\nflavor = no-such",
+        "[DEFAULT]\nuser_storage_quota = much",
+        "[DEFAULT]\nuser_storage_quota = -1",
+        "[DEFAULT]\nwakeup_time = 0",
     ],
 )
 def test_impossible_values(configure: Configure, lines: str) -> None:
