@@ -235,6 +235,18 @@ def size_of(url: str, metadata: dict[str, Any] | None) -> int:
     return _size(driver, place)
 
 
+def in_order(names: list[str]) -> list[str]:
+    """Stores as an image's record shows them: the heaviest first, else as they are configured.
+
+    They are written at the same time, and clients compare the list with that of the configuration.
+    """
+    if len(names) < 2:  # noqa: PLR2004 - one needs no order
+        return names
+    known = [one.id for one in sorted(configured(), key=lambda store: -store.weight)]
+    place = {name: number for number, name in enumerate(known)}
+    return sorted(names, key=lambda name: place.get(name, len(place)))
+
+
 def listed(names: Iterable[str]) -> str:
     """As an image's record shows a list of stores; a single store has no name to show."""
     return ",".join(sorted(names)) if multi() else ""
@@ -273,9 +285,12 @@ def add(
             return client.add(driver, image_id, file_store.Told(file, writer))
         writer.ready()
         with file_store.Told(file, writer) as source:
-            url, _, _, _, metadata = driver.add(
+            url, size, _, _, metadata = driver.add(
                 image_id, source, source.length, config.CONF.hashing_algorithm
             )
+        if size != file.stat().st_size:
+            delete(url, metadata)
+            raise errors.Unavailable(f"The store {store_id} took {size} bytes, which is not all")
         return url, metadata
 
 
