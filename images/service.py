@@ -12,6 +12,7 @@ from images import (
     protections,
     queue,
     quota,
+    service_tokens,
     staging,
     store_options,
 )
@@ -33,6 +34,7 @@ def start(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
         quota.configure(conf)
         properties.configure(conf)
         protections.load()
+        service_tokens.check()
     except (cfg.Error, errors.Invalid) as error:
         raise SystemExit(f"gantry: the configuration cannot be used: {error}") from error
     queue.configure(conf.gantry.broker_url)
