@@ -94,13 +94,15 @@ def _waiting(session: orm.Session, image_id: str, *, lock: bool = False) -> mode
 
 
 def _places(session: orm.Session, image_id: str) -> list[models.ImageLocation]:
-    """Where the data wait to be removed; a location that is being removed is no longer `pending_delete`."""
+    """Where the data wait to be removed; none where that is being done.
+
+    A scrub takes `pending_delete` from the locations first, and a deletion that is not delayed leaves them
+    `active` until it is over.
+    """
     rows = models.ImageLocation
-    query = sa.select(rows).where(
-        rows.image_id == image_id,
-        rows.status == "pending_delete",  # Glance has them `deleted` besides
-    )
-    return list(session.scalars(query.order_by(rows.id)))
+    query = sa.select(rows).where(rows.image_id == image_id, rows.status != "deleted")
+    found = list(session.scalars(query.order_by(rows.id)))  # Glance has them `deleted` besides
+    return found if all(one.status == "pending_delete" for one in found) else []
 
 
 def _sound_places(image_id: str) -> set[int]:

@@ -167,9 +167,18 @@ def test_data_in_one_of_two_stores(
     assert api.ask("GET", f"/v2/images/{image_id}/file").data == DATA
 
 
-def test_what_is_being_scrubbed_is_not_restored(caller: Caller, command: Command) -> None:
-    """By workers' upkeep, which no lock tells of: the record does."""
-    image_id = deleted(caller(options=DELAYED))
+@pytest.mark.parametrize("options", [DELAYED, ""])
+def test_what_is_being_removed_is_not_restored(
+    caller: Caller, execute: Execute, tmp_path: pathlib.Path, options: str
+) -> None:
+    """By workers' upkeep, or by a deletion that is not delayed: no lock tells of them, the record does."""
+    api = caller(options=options)
+    image_id = deleted(api) if options else api.create(**FORMATS)
+    if not options:  # with a location that it has lost before, whose bytes are still there
+        api.put(image_id, DATA)
+        lost = {"image_id": image_id, "status": "pending_delete"}
+        lost["value"] = f"file://{tmp_path}/images/{image_id}"
+        execute(sa.insert(models.ImageLocation).values(lost))
     driver = stores._drivers()["file"]
     removed, seen = driver.delete, []
 
@@ -181,7 +190,10 @@ def test_what_is_being_scrubbed_is_not_restored(caller: Caller, command: Command
         removed(location, **options)
 
     driver.delete = delete
-    assert removal.scrub(image_id)
+    if options:
+        assert removal.scrub(image_id)
+    else:
+        assert api.ask("DELETE", f"/v2/images/{image_id}").status_code == 204
     assert len(seen) == 1
     assert status(image_id) == "deleted"
 
