@@ -1,11 +1,14 @@
 """Celery's app as workers and beat run it: `celery -A workers.app worker`, `celery -A workers.app beat`."""
 
+from typing import Any
+
+from celery import signals
+
 from flows import import_image
 from images import db, queue, service
 from workers import hosts, jobs, liveness, schedule
 
 conf = service.start()
-service.check_places()
 db.abandon_on_outage()
 import_image.plugins()  # a plugin that is not there must stop the start, not the first import
 
@@ -29,5 +32,12 @@ app.conf.update(
     worker_cancel_long_running_tasks_on_connection_loss=False,
     beat_schedule=schedule.entries(),
 )
+
+
+@signals.celeryd_init.connect
+def check_places(**_: Any) -> None:
+    """A worker needs staging; beat, which has this app too, does not."""
+    service.check_places()
+
 
 __all__ = ["app", "hosts", "jobs", "liveness"]

@@ -1,14 +1,17 @@
 """The configuration as operators meet it: what is removed, what stops the start, the sample of it."""
 
 import logging
+import os
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
 from api import app
 from images import config, options
-from tests import commands
+from tests import commands, service
 from tests.conftest import Configure
 from tests.functional import importing
 from tests.functional.conftest import Api, Caller, Command
@@ -51,6 +54,28 @@ def test_r05_staging_that_cannot_be_written_to(
     staging.unlink()
     assert command("gantry config check").code == 0
     assert list(staging.iterdir()) == []
+
+
+def test_r05_a_worker_without_staging_does_not_start(
+    caller: Caller, tmp_path: pathlib.Path
+) -> None:
+    """It would fail every import."""
+    caller()
+    (tmp_path / "staging").rmdir()
+    (tmp_path / "staging").write_text("no directory")
+    ended = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "workers.app", "worker"],
+        cwd=service.ROOT,
+        env=os.environ | {"OS_GLANCE_CONFIG_FILES": str(tmp_path / "gantry.conf")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=service.PATIENCE,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith(
+        "gantry: the configuration cannot be used: node_s"
+    )
 
 
 def test_commands_do_not_need_staging(
