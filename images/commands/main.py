@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from images import alive, errors, queue, schema, service
+from images.commands import adopt
 
 _ABOUT = """\
 Commands of the image service's operators.
@@ -37,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     sync.set_defaults(run=_db_sync)
     version = verbs.add_parser("version", help="print the revision that the tables are at")
     version.set_defaults(run=_db_version)
+    adopt.add_to(verbs)
     _worker(topics.add_parser("worker", help="this host's workers"))
     return parser
 
