@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
-from images import config, errors, properties, protections, queue, quota, stores
+from images import config, errors, notifications, properties, protections, queue, quota, stores
 
 
 def start(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
@@ -22,6 +22,7 @@ def start(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
         quota.configure(conf)
         properties.configure(conf)
         protections.load()
+        notifications.configure(conf)
     except (cfg.Error, errors.Invalid) as error:
         raise SystemExit(f"gantry: the configuration cannot be used: {error}") from error
     queue.configure(conf.gantry.broker_url)
