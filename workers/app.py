@@ -2,7 +2,7 @@
 
 from flows import import_image
 from images import db, queue, service
-from workers import hosts, jobs, liveness, schedule
+from workers import hosts, jobs, liveness, reloading, schedule
 
 conf = service.start()
 db.abandon_on_outage()
@@ -29,4 +29,4 @@ app.conf.update(
     beat_schedule=schedule.entries(),
 )
 
-__all__ = ["app", "hosts", "jobs", "liveness"]
+__all__ = ["app", "hosts", "jobs", "liveness", "reloading"]
