@@ -5,7 +5,17 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
-from images import config, errors, notifications, properties, protections, queue, quota, stores
+from images import (
+    config,
+    errors,
+    notifications,
+    properties,
+    protections,
+    queue,
+    quota,
+    service_tokens,
+    store_options,
+)
 
 
 def start(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
@@ -18,10 +28,11 @@ def start(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
     """
     conf = config.load(files)
     try:
-        stores.register_options(conf)
+        store_options.register(conf)
         quota.configure(conf)
         properties.configure(conf)
         protections.load()
+        service_tokens.check()
         notifications.configure(conf)
     except (cfg.Error, errors.Invalid) as error:
         raise SystemExit(f"gantry: the configuration cannot be used: {error}") from error

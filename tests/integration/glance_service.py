@@ -1,23 +1,15 @@
-"""Glance, upstream's own, for one test: a process under uWSGI that believes in its callers' headers.
-
-`deploy/setup.sh glance` installs it into .venv-glance; without that, tests that need it are skipped.
-"""
+"""A real Glance for one test that believes in its callers' headers, and can be started again and again."""
 
 import contextlib
-import os
 import pathlib
-import signal
 import subprocess
 from collections.abc import Iterator
 from typing import Any
 
-import psutil
-import pytest
 import urllib3
 
-from tests import service
+from tests import glance, service
 
-_VENV = service.ROOT / ".venv-glance"
 #: Headers: what Keystone's middleware would say of an administrator.
 CALLER = {
     "X-Identity-Status": "Confirmed",
@@ -25,22 +17,6 @@ CALLER = {
     "X-Project-Id": "demo",
     "X-Roles": "admin,member,reader",
 }
-_UWSGI = """[uwsgi]
-http-socket = 127.0.0.1:{port}
-module = glance.wsgi.api:application
-processes = 1
-threads = 4
-master = true
-lazy-apps = true
-enable-threads = true
-http-auto-chunked = true
-http-chunked-input = true
-http-raw-body = true
-add-header = Connection: close
-buffer-size = 65535
-die-on-term = true
-need-app = true
-"""
 #: Upstream's pipeline with Keystone, without the part that asks Keystone.
 _PASTE = """[composite:glance-api]
 paste.composite_factory = glance.api:root_app_factory
@@ -61,20 +37,8 @@ paste.filter_factory = glance.api.middleware.version_negotiation:VersionNegotiat
 [filter:context]
 paste.filter_factory = glance.api.middleware.context:ContextMiddleware.factory
 """
-_CONF = """{options}
-[paste_deploy]
-config_file = {room}/paste.ini
-[wsgi]
-python_interpreter = {venv}/bin/python
-[oslo_concurrency]
-lock_path = {room}
-"""
-
-
-def require() -> None:
-    """Skip a test where Glance is not installed."""
-    if not (_VENV / "bin/uwsgi").exists():
-        pytest.skip("Glance is not installed: deploy/setup.sh glance")
+#: While one is busy with an upload, and one with an import, there is one more to ask.
+_PROCESSES = 3
 
 
 class Glance:
@@ -83,66 +47,29 @@ class Glance:
     def __init__(self, room: pathlib.Path, options: str) -> None:
         self.room = room
         self.url = ""
-        room.mkdir(exist_ok=True)
-        (room / "paste.ini").write_text(_PASTE)
-        self._file = room / "glance-api.conf"
-        self._file.write_text(_CONF.format(options=options, room=room, venv=_VENV))
-        self._process: subprocess.Popen[bytes] | None = None
+        self._options = options
         self._http = urllib3.PoolManager(retries=False, timeout=service.PATIENCE)
+        room.mkdir()
+        (room / "paste.ini").write_text(_PASTE)
 
     def manage(self, *words: str) -> str:
-        """What `glance-manage` says."""
-        command = [str(_VENV / "bin/glance-manage"), "--config-file", str(self._file), *words]
+        """What `glance-manage` says, once Glance has been running."""
+        program, file = glance.VENV / "bin/glance-manage", self.room / "glance-api.conf"
+        command = [str(program), "--config-file", str(file), *words]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stdout + ended.stderr
         return ended.stdout
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Serves inside the block, and is killed (kill -9) at its end."""
-        port = service.free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        (self.room / "uwsgi.ini").write_text(_UWSGI.format(port=port))
-        command = [str(_VENV / "bin/uwsgi"), "--ini", str(self.room / "uwsgi.ini")]
-        environment = os.environ | {
-            "OS_GLANCE_CONFIG_DIR": str(self.room),
-            "PATH": f"{_VENV}/bin:{os.environ['PATH']}",
-            "PYTHONPATH": "",
-            "PYTHONWARNINGS": "ignore",
-        }
-        with (self.room / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", *command],
-                cwd=self.room,
-                env=environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        try:
-            service.wait_for(self._answers, "Glance to answer")
+        """Makes or upgrades its tables, serves inside the block, and is killed (kill -9) at its end."""
+        paste = self.room / "paste.ini"
+        with glance.running(self.room, self._options, processes=_PROCESSES, paste=paste) as (
+            url,
+            _,
+        ):
+            self.url = url
             yield
-        finally:
-            self._kill()
-
-    def _kill(self) -> None:
-        assert self._process is not None
-        family = psutil.Process(self._process.pid).children(recursive=True)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        for one in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
-        self._process.wait()
-        psutil.wait_procs(family, service.PATIENCE)
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, (self.room / "log").read_text()[-3000:]
-        try:
-            return self._http.request("GET", self.url).status == 300
-        except urllib3.exceptions.HTTPError:
-            return False
 
     def ask(
         self, method: str, path: str, body: Any = None, **headers: str

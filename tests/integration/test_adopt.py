@@ -18,7 +18,7 @@ import pytest
 import sqlalchemy as sa
 
 from images import db
-from tests import service, web
+from tests import glance, service, web
 from tests.integration import databases, glance_service
 
 DATA = bytes(512) + bytes(range(256)) * 4096
@@ -172,7 +172,7 @@ def differences(one: Any, other: Any) -> Any:
 @pytest.fixture(params=["postgresql", "mariadb"])
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of an empty database."""
-    glance_service.require()
+    glance.require()
     with getattr(databases, request.param)() as made:
         yield made
 
@@ -227,10 +227,10 @@ def serving() -> Iterator[Downloads]:
 
 
 @contextlib.contextmanager
-def half_an_upload(glance: glance_service.Glance, image_id: str) -> Iterator[None]:
+def half_an_upload(theirs: glance_service.Glance, image_id: str) -> Iterator[None]:
     """An upload that has sent half of its bytes."""
     with contextlib.closing(
-        http.client.HTTPConnection(urllib.parse.urlsplit(glance.url).netloc)
+        http.client.HTTPConnection(urllib.parse.urlsplit(theirs.url).netloc)
     ) as line:
         line.putrequest("PUT", f"/v2/images/{image_id}/file")
         for name, value in glance_service.CALLER.items():
@@ -240,7 +240,7 @@ def half_an_upload(glance: glance_service.Glance, image_id: str) -> Iterator[Non
         line.endheaders()
         line.send(DATA)
         path = f"/v2/images/{image_id}"
-        begun = lambda: glance.ask("GET", path).json()["status"] == "saving"  # noqa: E731
+        begun = lambda: theirs.ask("GET", path).json()["status"] == "saving"  # noqa: E731
         service.wait_for(begun, "the upload to begin")
         yield
 
@@ -366,11 +366,10 @@ def cloud(url: str, tmp_path: pathlib.Path, sql: Sql) -> Iterator[Cloud]:
     with serving() as downloads:
         port = urllib.parse.urlsplit(downloads.url).port
         options = _OPTIONS.format(room=tmp_path, url=url, port=port)
-        glance = glance_service.Glance(tmp_path / "glance", options)
-        glance.manage("db_sync")
+        theirs = glance_service.Glance(tmp_path / "glance", options)
         ours = service.Service(tmp_path / "gantry", options=options + _OURS)
         try:
-            yield Cloud(glance, ours, downloads, sql)
+            yield Cloud(theirs, ours, downloads, sql)
         finally:
             ours.stop_all()
 
@@ -387,7 +386,6 @@ def test_friday_and_monday(cloud: Cloud) -> None:
     sunday = everything(cloud.ours.ask, list(ids.values()))
     cloud.ours.stop("api")
     assert cloud.glance_revision() == revision
-    cloud.glance.manage("db_sync")
     with cloud.glance.running():
         assert_serves(cloud.glance.ask, sunday)
         before = monday(Filled(cloud.glance.ask), ids, cloud.downloads.url)

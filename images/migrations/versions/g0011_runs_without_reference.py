@@ -7,7 +7,7 @@ stop it.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "g0010"
+revision = "g0011"
 down_revision = "g0009"
 branch_labels = None
 depends_on = None
