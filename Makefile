@@ -67,6 +67,7 @@ lock: ## pin the newest versions that pyproject.toml allows
 	@test -x .venv-lock/bin/uv || python3 -m venv .venv-lock
 	@.venv-lock/bin/python -m pip install --quiet $(UV)
 	$(LOCK) pyproject.toml --output-file requirements.txt
+	$(LOCK) pyproject.toml --extra notifications --constraint requirements.txt --output-file requirements-notifications.txt
 	$(LOCK) pyproject.toml --extra dev --constraint requirements.txt --output-file requirements-dev.txt
 	$(LOCK) --group clients --output-file requirements-clients.txt
 	$(LOCK) --group keystone --output-file requirements-keystone.txt

@@ -8,7 +8,7 @@ import urllib.parse
 import flask
 from werkzeug import wsgi
 
-from api import body, ranges, render
+from api import body, ranges, render, sendings
 from images import catalog, config, errors, locations, policy, records, stores, uploads
 
 _LOG = logging.getLogger(__name__)
@@ -108,12 +108,13 @@ def _send(image: records.Record, location: records.Location) -> flask.Response:
     if opened.path and config.CONF.gantry.x_accel_redirect and nginx_knows:
         return _send_by_nginx(opened.path, headers)
     if part is None and opened.path:
-        return _send_file(opened, size, headers)
+        return _send_file(image, opened, size, headers)
     first, last = part or (0, size - 1)
     headers["Content-Length"] = str(last - first + 1)
     if part:
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
-    pieces = opened.read_range(first, last - first + 1)
+    length = last - first + 1
+    pieces = sendings.told(opened.read_range(first, length), length, image, flask.g.context)
     return flask.Response(pieces, 206 if part else 200, headers, direct_passthrough=True)
 
 
@@ -123,7 +124,9 @@ def _send_by_nginx(path: pathlib.Path, headers: dict[str, str]) -> flask.Respons
     return flask.Response(status=200, headers=headers | {"X-Accel-Redirect": place})
 
 
-def _send_file(opened: stores.Opened, size: int, headers: dict[str, str]) -> flask.Response:
+def _send_file(
+    image: records.Record, opened: stores.Opened, size: int, headers: dict[str, str]
+) -> flask.Response:
     """Let the server send a file by itself; uWSGI does it beside its threads."""
     assert opened.path is not None  # noqa: S101 - the caller looked
     try:
@@ -131,5 +134,6 @@ def _send_file(opened: stores.Opened, size: int, headers: dict[str, str]) -> fla
     except OSError as error:
         raise errors.NotFound("The image's data are no longer in the store") from error
     pieces = wsgi.wrap_file(flask.request.environ, file, 1 << 20)
+    pieces = sendings.told(pieces, size, image, flask.g.context)
     headers["Content-Length"] = str(size)
     return flask.Response(pieces, 200, headers, direct_passthrough=True)

@@ -60,7 +60,7 @@ def update(image_id: str, member_id: str) -> flask.Response:
         image = catalog.get(session, flask.g.context, image_id, parts=())
         row = sharing.get(session, flask.g.context, image, member_id, lock=True)
         policy.enforce(flask.g.context, "modify_member", image)
-        sharing.answer(flask.g.context, image, row, fields["status"])
+        sharing.answer(session, flask.g.context, image, row, fields["status"])
     return render.answer(render.member(row))
 
 
@@ -72,5 +72,5 @@ def remove(image_id: str, member_id: str) -> flask.Response:
         image = catalog.get(session, flask.g.context, image_id, parts=())
         row = sharing.get(session, flask.g.context, image, member_id, lock=True)
         policy.enforce(flask.g.context, "delete_member", image)
-        sharing.remove(row)
+        sharing.remove(session, row)
     return render.empty()

@@ -48,8 +48,19 @@ accesslog = "-"
 logger_class = "api.gunicorn_worker.Logger"
 
 
+def on_starting(server: Any) -> None:
+    """Called before the processes are forked: SIGHUP has them read the configuration again.
+
+    gunicorn would replace them, and cut what takes longer than `graceful_timeout`. For new code, or settings
+    of this file, restart it.
+    """
+    from images import reloading  # not before gunicorn has found the code
+
+    server.handle_hup = reloading.tell
+
+
 def child_exit(_server: object, worker: Any) -> None:
     """Called when a process has ended, also one that was killed: no connection is left to it any more."""
-    from api import gunicorn_worker  # not before gunicorn has found the code
+    from api import gunicorn_worker  # as above
 
     gunicorn_worker.BOARD.leave(worker.age)

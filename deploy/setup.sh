@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Installs what Gantry needs, and only what is missing: system packages, a virtual environment, pinned requirements.
 #
-#     deploy/setup.sh [runtime|rbd|dev|integration|ceph|bench|clients|keystone|glance|rally]
+#     deploy/setup.sh [runtime|notifications|rbd|dev|integration|ceph|bench|clients|keystone|glance|rally]
 #
 #   runtime      .venv with requirements.txt and Gantry itself (the default)
+#   notifications  runtime, and oslo.messaging, by which other services are told of changes (docs/notifications.md)
 #   rbd          runtime, and Debian's bindings of Ceph, which stores of type rbd need, linked into .venv
 #   dev          .venv with requirements-dev.txt: runtime, the tests and the checks
 #   integration  dev, and PostgreSQL, MariaDB, RabbitMQ and nginx, which the tests start by themselves
@@ -27,10 +28,11 @@ die() { printf 'setup: %s\n' "$@" >&2; exit 1; }
 
 case $MODE in
     runtime | rbd) venv=.venv pins=requirements.txt ;;
+    notifications) venv=.venv pins=requirements-notifications.txt ;;
     dev | integration | ceph | bench) venv=.venv pins=requirements-dev.txt ;;
     clients | keystone | glance | rally) venv=.venv-$MODE pins=requirements-$MODE.txt ;;
-    -h | --help) sed -n '2,18s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) die "unknown mode '$MODE': say runtime, rbd, dev, integration, ceph, bench, clients, keystone, glance or rally" ;;
+    -h | --help) sed -n '2,19s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) die "unknown mode '$MODE': say runtime, notifications, rbd, dev, integration, ceph, bench, clients, keystone, glance or rally" ;;
 esac
 
 # fingerprint PINS: what the stamp of these pins stands for: them, the entry points, this script, the interpreter.
@@ -44,7 +46,7 @@ missing_packages() {
     [ -s /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     command -v qemu-img >/dev/null || echo qemu-utils
     { command -v prlimit && command -v setpriv; } >/dev/null || echo util-linux
-    [ "$MODE" = runtime ] || [ "$MODE" = rbd ] || command -v curl >/dev/null || echo curl
+    [ "$MODE" = runtime ] || [ "$MODE" = notifications ] || [ "$MODE" = rbd ] || command -v curl >/dev/null || echo curl
     # gophercloud's own tests, and Go to build them.
     [ "$MODE" != clients ] || command -v go >/dev/null || echo golang-go
     [ "$MODE" != clients ] || [ -d /usr/share/gocode/src/github.com/gophercloud/gophercloud ] ||
@@ -180,8 +182,10 @@ mapfile -t missing < <(missing_packages)
 installed() { [ "$(cat "$venv/.setup-$1" 2>/dev/null)" = "$(fingerprint "$1")" ]; }
 leave() { ! needs_rbd || link_bindings; exit 0; }
 if installed "$pins"; then leave; fi
-# What the tests need holds all that the service needs.
-if [ "$pins" = requirements.txt ] && installed requirements-dev.txt; then leave; fi
+# What the tests need holds all that the service needs, notifications too.
+case $pins in
+    requirements.txt | requirements-notifications.txt) if installed requirements-dev.txt; then leave; fi ;;
+esac
 start=$SECONDS
 make_venv
 install_pins

@@ -5,6 +5,7 @@ glance_store reads oslo.config's global object, so that is the one we use too (`
 """
 
 import hashlib
+import logging
 import os
 import pathlib
 import urllib.parse
@@ -14,6 +15,8 @@ from oslo_config import cfg
 from oslo_log import log
 
 from images import errors, options
+
+LOG = logging.getLogger(__name__)
 
 CONF = cfg.CONF
 
@@ -77,6 +80,29 @@ def _check() -> None:
             f"[paste_deploy] flavor = {CONF.paste_deploy.flavor} cannot be served; keystone asks who its "
             "callers are, the empty one does not (see [noauth])"
         )
+
+
+def reload() -> None:
+    """Read the files again, for the options that may change while the service runs (`images.reloading`).
+
+    These are those that are declared mutable: `hashing_algorithm`, and oslo.log's. Where a file cannot be
+    read, or a value is impossible, all stays as it was, and the log says why.
+    """
+    try:
+        _judge_new_values()
+        CONF.mutate_config_files()
+    except (cfg.Error, errors.Invalid, OSError, ValueError) as error:
+        LOG.error("The configuration stays as it was: %s", error)  # noqa: TRY400 - no fault of ours
+        return
+    LOG.info("The configuration was read again; hashing_algorithm is %s", CONF.hashing_algorithm)
+
+
+def _judge_new_values() -> None:
+    """What the files say now, before anybody goes by it."""
+    new = cfg.ConfigOpts()
+    new.register_opts([one for one in options.GROUPS[None] if one.mutable])
+    new([], project="glance", prog="gantry", default_config_files=CONF.config_file or [])
+    digest_length(new.hashing_algorithm)
 
 
 def digest_length(algorithm: str) -> int:

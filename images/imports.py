@@ -22,6 +22,7 @@ from images import (
     hosts,
     leases,
     models,
+    notifications,
     policy,
     removal,
     signatures,
@@ -121,6 +122,7 @@ def begin(task_id: str, worker: str, *, by_force: bool = False) -> Plan | None:
         task, image = session.execute(query).one()
         if task.status == "pending":
             statuses.move_task(session, task_id, "pending", "processing")
+            notifications.task(session, "task.run", task_id)
         if task.image_id is None:  # the image that a legacy task will make
             task.image_id = str(uuid.uuid4())
         plan = _plan(lease, task, image)
@@ -232,10 +234,17 @@ def stored(
             alive = statuses.keep_image(session, plan.image_id, *USABLE)
         if not alive:
             raise errors.Gone("The image was deleted while it was imported")
+        notifications.image(session, "image.upload", plan.image_id)
         url, metadata = place
         session.add(models.ImageLocation(image_id=plan.image_id, value=url, meta_data=metadata))
         if stores.multi():
             _cross_off(session, plan, [store_id], failed=False)
+
+
+def prepare(plan: Plan, store_id: str) -> None:
+    """Tell others that a store is about to take the bytes."""
+    named = {"backend": store_id} if stores.multi() else {}
+    notifications.image_now("image.prepare", plan.image_id, **named)
 
 
 def missed(plan: Plan, store_id: str) -> None:

@@ -233,7 +233,12 @@ class Task(Stamped, Base):
     user_id: Mapped[str | None] = mapped_column(sa.String(64))
 
     info: Mapped["TaskInfo"] = orm.relationship(lazy="raise", cascade="all, delete-orphan")
-    run: Mapped["TaskRun | None"] = orm.relationship(lazy="raise", cascade="all, delete-orphan")
+    run: Mapped["TaskRun | None"] = orm.relationship(
+        primaryjoin="Task.id == foreign(TaskRun.task_id)",
+        uselist=False,
+        lazy="raise",
+        cascade="all, delete-orphan",
+    )
 
 
 class TaskInfo(Base):
@@ -249,11 +254,15 @@ class TaskInfo(Base):
 
 
 class TaskRun(Base):
-    """Ours: who runs a task right now, on whose behalf, and how far it has come."""
+    """Ours: who runs a task right now, on whose behalf, and how far it has come.
+
+    No foreign key: Glance, started again on this database, must be able to purge its tables without knowing
+    ours.
+    """
 
     __tablename__ = "gantry_task_runs"
 
-    task_id: Mapped[str] = mapped_column(_ID, sa.ForeignKey("tasks.id"), primary_key=True)
+    task_id: Mapped[str] = mapped_column(_ID, primary_key=True)
     #: The Celery queue that the job belongs into.
     queue: Mapped[str] = mapped_column(sa.String(64))
     #: Roles of the user who asked; plugins look at them.
@@ -280,7 +289,7 @@ class TaskRun(Base):
 class FlowState(Base):
     """Ours: how far the flow of a task has come (`workers.flow_states`); gone when the task ends.
 
-    No foreign key, as below.
+    No foreign key, as above.
     """
 
     __tablename__ = "gantry_flow_states"
@@ -294,8 +303,7 @@ class Reservation(Base):
     """Ours: bytes that an image under way may come to have; they count before they are there.
 
     There is one for each image that is being filled while limits are enforced (`images.quota`), made with the
-    status that begins it and gone with the status that ends it. No foreign key: Glance, started again on
-    this database, must be able to purge its tables without knowing ours.
+    status that begins it and gone with the status that ends it. No foreign key, as above.
     """
 
     __tablename__ = "gantry_reservations"

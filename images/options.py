@@ -28,6 +28,7 @@ _IMPORT = [
     cfg.StrOpt(
         "hashing_algorithm",
         default="sha512",
+        mutable=True,
         help="Algorithm of os_hash_value for new images; any that hashlib knows whose digest has "
         "at most 128 hex characters.",
     ),
@@ -238,6 +239,17 @@ _TASK = [
     cfg.IntOpt("task_time_to_live", default=48, help="Hours that an ended task stays in sight."),
 ]
 
+_NOTIFICATIONS = [
+    cfg.StrOpt(
+        "default_publisher_id", default="image.localhost", help="Who sends the notifications."
+    ),
+    cfg.ListOpt(
+        "disabled_notifications",
+        default=[],
+        help="Events that nobody is told of: image.create, or a group such as image or metadef_tag.",
+    ),
+]
+
 _DATABASE = [
     cfg.StrOpt(
         "connection",
@@ -436,7 +448,15 @@ _GANTRY = [
 ]
 
 GROUPS: dict[str | None, Sequence[cfg.Opt]] = {
-    None: [*_ACCESS, *_IMPORT, *_DELETION, *_LOCATIONS, *_LIMITS, *_METADEFS],
+    None: [
+        *_ACCESS,
+        *_IMPORT,
+        *_DELETION,
+        *_LOCATIONS,
+        *_LIMITS,
+        *_METADEFS,
+        *_NOTIFICATIONS,
+    ],
     "image_format": _IMAGE_FORMAT,
     "image_import_opts": _IMAGE_IMPORT,
     "image_conversion": _CONVERSION,

@@ -8,6 +8,7 @@ from oslo_config import cfg
 from images import (
     config,
     errors,
+    notifications,
     properties,
     protections,
     queue,
@@ -35,6 +36,7 @@ def start(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
         properties.configure(conf)
         protections.load()
         service_tokens.check()
+        notifications.configure(conf)
     except (cfg.Error, errors.Invalid) as error:
         raise SystemExit(f"gantry: the configuration cannot be used: {error}") from error
     queue.configure(conf.gantry.broker_url)

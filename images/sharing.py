@@ -7,7 +7,7 @@ remains is which of an image's members the asker gets to know of: an image's own
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from images import config, context, db, errors, filters, models
+from images import config, context, db, errors, filters, models, notifications
 
 _M = models.ImageMember
 STATUSES = ("pending", "accepted", "rejected")
@@ -44,6 +44,7 @@ def add(session: orm.Session, image: models.Image, member_id: str) -> models.Ima
     row.created_at = row.updated_at = db.now()
     session.add(row)
     session.flush()
+    notifications.member(session, "image.member.create", row)
     return row
 
 
@@ -85,7 +86,11 @@ def of(
 
 
 def answer(
-    asker: context.Context, image: models.Image, row: models.ImageMember, status: str
+    session: orm.Session,
+    asker: context.Context,
+    image: models.Image,
+    row: models.ImageMember,
+    status: str,
 ) -> None:
     """Say for a member what it thinks of the image: only its lists depend on that.
 
@@ -101,11 +106,13 @@ def answer(
     if status not in STATUSES:
         raise errors.Invalid('Status must be "pending", "accepted" or "rejected".')
     row.status, row.updated_at = status, db.now()
+    notifications.member(session, "image.member.update", row)
 
 
-def remove(row: models.ImageMember) -> None:
+def remove(session: orm.Session, row: models.ImageMember) -> None:
     """Share an image no longer with a project; the row stays, to be used again."""
     row.deleted, row.deleted_at = True, db.now()
+    notifications.member(session, "image.member.delete", row)
 
 
 def check_id(member_id: object) -> str:

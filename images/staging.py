@@ -143,13 +143,13 @@ def receive(
         StorageFull, Unavailable: the staging directory cannot take it.
     """
     part = keep.part if keep else path(image_id, f".{secrets.token_hex(8)}.part")
-    final = keep.final if keep else path(image_id)
+    final, record = keep.final if keep else path(image_id), _record(digest=digest)
     try:
         part.unlink(missing_ok=True)
         # What needs no digest will be converted, and read for that.
         with new_file.NewFile(part, cached=not digest) as file:
             sink = keep.sink(file) if keep else file
-            seen = _read(source, algorithms, digest=digest, sink=sink, on_bytes=on_bytes)
+            seen = _read(source, algorithms, record, sink=sink, on_bytes=on_bytes)
             os.fsync(file.fileno())
             inode = os.fstat(file.fileno()).st_ino
         if size not in (None, total := part.stat().st_size):
@@ -159,7 +159,7 @@ def receive(
         part.rename(final)
         if not keep:  # a worker could bring them again, but a client is told that they are here
             sync(final.parent)
-        return _remember(final, inode, *seen, digest=digest)
+        return _remember(final, inode, *seen, record)
     except BaseException as error:
         _drop(part, keep, error)
         if isinstance(error, FileNotFoundError):  # a delete has emptied the staging area meanwhile
@@ -168,6 +168,11 @@ def receive(
         if isinstance(error, OSError):
             raise _translated(error) from error
         raise
+
+
+def _record(*, digest: bool) -> str:
+    """The algorithm of os_hash_value for what is read from now on, whatever SIGHUP changes; "": none."""
+    return str(config.CONF.hashing_algorithm) if digest else ""
 
 
 def _drop(part: pathlib.Path, keep: Keep | None, error: BaseException) -> None:
@@ -192,7 +197,10 @@ def digested(
         Gone, Unavailable: as `inspect`.
     """
     known = facts(file)
-    if known and (known.digest or not digest) and known.made.keys() >= set(algorithms):
+    if known and digest and known.digest:
+        # Recorded is the algorithm in force when the data are stored (contract section 4.8).
+        digest = known.digest["os_hash_algo"] != config.CONF.hashing_algorithm
+    if known and not digest and known.made.keys() >= set(algorithms):
         return known
     digest = digest or bool(known and known.digest)  # what is known already stays known
     return inspect(file, digest=digest, algorithms=algorithms, on_bytes=on_bytes)
@@ -213,8 +221,9 @@ def inspect(
     """
     try:
         with new_file.open_past_cache(file) if digest else file.open("rb", buffering=0) as source:
-            seen = _read(source, algorithms, digest=digest, on_bytes=on_bytes)
-            return _remember(file, os.fstat(source.fileno()).st_ino, *seen, digest=digest)
+            record = _record(digest=digest)
+            seen = _read(source, algorithms, record, on_bytes=on_bytes)
+            return _remember(file, os.fstat(source.fileno()).st_ino, *seen, record)
     except OSError as error:
         raise _translated(error) from error
 
@@ -222,15 +231,14 @@ def inspect(
 def _read(
     source: Source,
     algorithms: Collection[str],
+    record: str,
     *,
-    digest: bool,
     sink: Sink | None = None,
     on_bytes: Callable[[int], object] | None = None,
 ) -> tuple[formats.Inspection, dict[str, str]]:
     """The one pass over a stream."""
     inspector, total, cap = formats.Inspector(), 0, config.CONF.image_size_cap
-    record = digests.of_record(config.CONF.hashing_algorithm) if digest else ()
-    made = digests.Digests(*record, *algorithms)
+    made = digests.Digests(*(digests.of_record(record) if record else ()), *algorithms)
     takers = [*made.takers, *([sink.write] if sink else ())]
     with pipeline.Pipeline(takers) as line:
         while size := source.readinto(room := line.room()):
@@ -284,14 +292,13 @@ def _remember(
     inode: int,
     found: formats.Inspection,
     made: dict[str, str],
-    *,
-    digest: bool,
+    record: str,
 ) -> Facts:
     """Write down what is known of the file that was read, which must still have its name."""
     status = file.stat()
     if status.st_ino != inode:
         raise errors.Gone("Other data of the image have taken the place of these")
-    columns = digests.columns(made, config.CONF.hashing_algorithm) if digest else None
+    columns = digests.columns(made, record) if record else None
     known = Facts(str(file), status.st_size, _identity(status), found, columns, made)
     beside = file.with_name(f"{file.name}.facts")
     temporary = beside.with_name(f"{beside.name}.{secrets.token_hex(8)}")

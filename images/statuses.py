@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from images import config, db, errors, models
+from images import config, db, errors, models, notifications
 
 #: (from, to) and why the move exists.
 IMAGE_MOVES = {
@@ -69,9 +69,23 @@ def move_image(
     if moved and to in ("queued", "deleted"):  # no bytes are under way any more (`images.quota`)
         reserved = sa.delete(models.Reservation).where(models.Reservation.image_id == image_id)
         session.execute(reserved, execution_options={"synchronize_session": False})
+    if moved:
+        _tell(session, image_id, was, to)
     if not moved and not lost_ok:
         raise errors.Conflict(f"Image {image_id} is no longer {was}: it was changed meanwhile")
     return moved
+
+
+def _tell(session: orm.Session, image_id: str, was: str, to: str) -> None:
+    """An image that goes with its data is deleted when these are; with `delayed_delete`, before."""
+    delayed = config.CONF.delayed_delete
+    if to == ("pending_delete" if delayed and was != "pending_delete" else "deleted"):
+        notifications.image(session, "image.delete", image_id)
+        return
+    if to == "active" and was in ("queued", *BUSY):
+        notifications.image(session, "image.activate", image_id)
+    if to not in ("pending_delete", "deleted"):
+        notifications.image(session, "image.update", image_id)
 
 
 def keep_image(session: orm.Session, image_id: str, *still: str, **values: Any) -> bool:
@@ -97,7 +111,10 @@ def move_task(session: orm.Session, task_id: str, was: str, to: str, **values: A
         update.values(status=to, updated_at=db.now(), **values),
         execution_options={"synchronize_session": False},
     )
-    return bool(moved.rowcount == 1)  # type: ignore[attr-defined]
+    if moved.rowcount == 1:  # type: ignore[attr-defined]
+        notifications.task(session, f"task.{to}", task_id)
+        return True
+    return False
 
 
 def end_task(

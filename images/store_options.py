@@ -14,6 +14,8 @@ from images import driver_libraries, errors, staging
 
 #: glance_store's own names for what only the service itself may use.
 RESERVED = {staging.RESERVED_STORE: "file", "os_glance_tasks_store": "file"}
+#: The oldest glance_store: 0.26.0, with which the Rocky release came, breaks every upload.
+_OLDEST = (0, 26, 1)
 #: By a scheme of its URLs, the module that reaches a store through its own library.
 CLIENTS = {"s3": "images.s3_store", "swift": "images.swift_store", "rbd": "images.rbd_store"}
 
@@ -24,6 +26,7 @@ def register(conf: cfg.ConfigOpts) -> None:
     Raises:
         Invalid: the stores cannot be used as they are configured; the text says why.
     """
+    check_version(importlib.metadata.version("glance_store"))
     # glance_store cries over each driver that lacks a library.
     logging.getLogger("stevedore.extension").setLevel(logging.CRITICAL)
     if not conf.enabled_backends:
@@ -42,6 +45,19 @@ def register(conf: cfg.ConfigOpts) -> None:
     if conf.glance_store.default_backend not in public(conf):
         raise errors.Invalid("[glance_store] default_backend must name one of enabled_backends")
     _check_directories(conf)
+
+
+def check_version(installed: str) -> None:
+    """Judge the library's version, which somebody may have chosen by hand.
+
+    Raises:
+        Invalid: it is too old.
+    """
+    numbers = tuple(int(part) for part in installed.split(".")[:3] if part.isdigit())
+    if numbers < _OLDEST:
+        raise errors.Invalid(
+            f"glance_store {installed} is too old: install 0.26.1 or later, best that of requirements.txt"
+        )
 
 
 def _check_types(conf: cfg.ConfigOpts) -> None:

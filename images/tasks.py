@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from images import context, db, errors, filters, models
+from images import context, db, errors, filters, models, notifications
 
 _T = models.Task
 #: What POST /v2/tasks takes; the other types are made by the requests that they are the work of.
@@ -78,6 +78,7 @@ def add(
     expires = time.time() if rung(session, task.owner, queue) < AHEAD else WAITS
     task.run = models.TaskRun(queue=queue, roles=list(asker.roles), expires=expires, attempt=0)
     session.add(task)
+    notifications.task(session, "task.create", task.id)
     return task
 
 

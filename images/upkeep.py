@@ -243,13 +243,14 @@ def free_reservations() -> int:
 def forget_tasks() -> int:
     """Remove what workers keep of tasks that have ended, or were purged; how many rows there were.
 
-    Whatever ends a task does so by itself, as above.
+    Whatever ends a task does so by itself, as above. How far a task has come is shown until it is purged.
     """
     task, count = models.Task, 0
     for row in (models.TaskSecret, models.FlowState):
         live = sa.exists().where(task.id == row.task_id, task.status.in_(("pending", "processing")))
         count += _delete(sa.delete(row).where(~live))
-    return count
+    run = models.TaskRun
+    return count + _delete(sa.delete(run).where(~sa.exists().where(task.id == run.task_id)))
 
 
 def _delete(statement: sa.Delete) -> int:

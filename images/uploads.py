@@ -22,6 +22,7 @@ from images import (
     hosts,
     leftovers,
     models,
+    notifications,
     policy,
     quota,
     signatures,
@@ -62,6 +63,7 @@ def stage(
         with db.transaction() as session:
             if not statuses.keep_image(session, image_id, "uploading", size=facts.size):
                 raise errors.Gone
+            notifications.image(session, "image.update", image_id)
             if allowed:
                 quota.settle(session, image_id)
     except errors.Gone as error:
@@ -97,6 +99,8 @@ def upload(
     needed = {"store": size_hint or 0}
     image, said = _begin(ctx, image_id, "upload_image", "saving", allowed, needed)
     meter = _meter(allowed, image_id, size_hint, copies=1) if allowed else None
+    named = {"backend": store_id} if stores.multi() else {}
+    notifications.image_now("image.prepare", image_id, **named)
     try:
         claim = signatures.claim_of(said)
         signature = signatures.read(ctx, claim) if claim else None
@@ -114,7 +118,9 @@ def upload(
         except BaseException:
             stores.delete(url, metadata)
             raise
-    except BaseException:
+    except BaseException as error:
+        cause = error if isinstance(error, errors.GantryError) else type(error).__name__
+        notifications.failed("image.upload", f"Image {image_id} could not be uploaded: {cause}")
         give_back(image_id, "saving")
         raise
     staging.remove(image_id)
@@ -176,6 +182,7 @@ def _chosen(store: str | None) -> str:
 
 def _activate(image_id: str, columns: dict[str, Any], location: models.ImageLocation) -> None:
     with db.transaction() as session:
+        notifications.image(session, "image.upload", image_id)
         if not statuses.move_image(session, image_id, "saving", "active", lost_ok=True, **columns):
             raise errors.Gone(f"Image {image_id} was deleted while it was uploaded")
         location.image_id = image_id

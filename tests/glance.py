@@ -43,7 +43,7 @@ _CONF = """
 log_file = {state}/glance.log
 worker_self_reference_url = {url}
 [paste_deploy]
-config_file = {venv}/etc/glance/glance-api-paste.ini
+config_file = {paste}
 [wsgi]
 python_interpreter = {venv}/bin/python
 [oslo_concurrency]
@@ -59,16 +59,18 @@ def require() -> None:
 
 @contextlib.contextmanager
 def running(
-    state: pathlib.Path, options: str, *, processes: int = 1
+    state: pathlib.Path, options: str, *, processes: int = 1, paste: pathlib.Path | None = None
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """The URL of a Glance with these options, and its first process, which ends with the block.
 
     `options` name the database, the stores and Keystone; the tables are made where they are not there.
+    `paste` is the file of its pipelines, if it is another one than upstream's.
     """
     port = service.free_port()
     url = f"http://127.0.0.1:{port}"
     file = state / "glance-api.conf"
-    file.write_text(options + _CONF.format(state=state, url=url, venv=VENV))
+    pipelines = paste or VENV / "etc/glance/glance-api-paste.ini"
+    file.write_text(options + _CONF.format(state=state, url=url, venv=VENV, paste=pipelines))
     (state / "uwsgi.ini").write_text(_UWSGI.format(port=port, processes=processes))
     environment = os.environ | {
         "OS_GLANCE_CONFIG_DIR": str(state),

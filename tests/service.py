@@ -44,6 +44,18 @@ def wait_for(look: Callable[[], T | None], what: str, seconds: float = PATIENCE)
     return seen
 
 
+def request(
+    http: urllib3.PoolManager, method: str, url: str, body: Any, headers: dict[str, str]
+) -> urllib3.BaseHTTPResponse:
+    """One request; a dict or list goes as JSON, bytes and files as they are."""
+    if isinstance(body, dict | list):
+        body = json.dumps(body)
+        headers.setdefault("Content-Type", "application/json")
+    elif body is not None:
+        headers.setdefault("Content-Type", "application/octet-stream")
+    return http.request(method, url, body=body, headers=headers)
+
+
 class Service:
     """Processes of the Procfile on a state directory of their own; each may be stopped and killed."""
 
@@ -201,12 +213,7 @@ class Service:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.token:
             named.setdefault("X-Auth-Token", self.token)
-        if isinstance(body, dict | list):
-            body = json.dumps(body)
-            named.setdefault("Content-Type", "application/json")
-        elif body is not None:
-            named.setdefault("Content-Type", "application/octet-stream")
-        return self._http.request(method, self.url + path, body=body, headers=named)
+        return request(self._http, method, self.url + path, body, named)
 
     def create(self, **fields: Any) -> str:
         """A new image's id."""

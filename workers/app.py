@@ -6,7 +6,7 @@ from celery import signals
 
 from flows import import_image
 from images import db, queue, service
-from workers import hosts, jobs, liveness, schedule
+from workers import hosts, jobs, liveness, reloading, schedule
 
 conf = service.start()
 db.abandon_on_outage()
@@ -40,4 +40,4 @@ def check_places(**_: Any) -> None:
     service.check_places()
 
 
-__all__ = ["app", "hosts", "jobs", "liveness"]
+__all__ = ["app", "hosts", "jobs", "liveness", "reloading"]

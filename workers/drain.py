@@ -12,7 +12,7 @@ from typing import Any
 
 from celery import signals
 
-from images import config
+from images import config, notifications
 
 #: When the worker was told to end, on the clock `time.monotonic`; 0: it was not. The processes that the
 #: worker forks share this memory.
@@ -23,6 +23,12 @@ _told: Any = multiprocessing.get_context("fork").Value(ctypes.c_double, 0.0, loc
 def begin(**_: Any) -> None:
     """From now on imports have `drain_seconds` left."""
     _told.value = time.monotonic()
+
+
+@signals.worker_process_shutdown.connect
+def say_the_rest(**_: Any) -> None:
+    """A process of the pool ends without what Python does at an end; what it has noted is sent before."""
+    notifications.flush()
 
 
 def is_over() -> bool:

@@ -34,6 +34,7 @@ class Copy(task.Task):
             return ""
         original = imports.original_of(watch.plan)
         watch.report(self.name, 0, original.size)
+        imports.prepare(watch.plan, self._store_id)
         try:
             place = store.patiently(watch, self.name, lambda: self._copy(watch, original))
         except errors.Stopped:

@@ -10,7 +10,7 @@ import tenacity
 from taskflow import task
 
 from flows import watch as watching
-from images import config, errors, imports, leases, stores
+from images import config, errors, imports, leases, notifications, stores
 
 LOG = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ class Store(task.Task):
             watch.report(self.name, done, size)
 
         heard(0)
+        imports.prepare(plan, self._store_id)
         writer = writer_for(watch, heard)
         file = pathlib.Path(staged["path"])
         put = functools.partial(stores.add, self._store_id, plan.image_id, file, writer)
@@ -123,7 +124,9 @@ def write_down(
 
 def miss(watch: watching.Watch, store_id: str, error: errors.GantryError) -> str:
     """Put up with the failure of a store for now; its cause."""
-    LOG.warning("Image %s could not be stored: %s", watch.plan.image_id, error)
+    text = f"Image {watch.plan.image_id} could not be stored: {error}"
+    LOG.warning("%s", text)
+    notifications.failed("image.upload", text)
     if not watch.plan.must_succeed:
         imports.missed(watch.plan, store_id)
     return str(error)

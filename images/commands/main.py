@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from images import commands, errors, service
 from images.commands import (
+    adopt,
     configuration,
     imports,
     metadefs,
@@ -109,6 +110,7 @@ def _add_database(topics: commands.Verbs) -> None:
     database = topics.add_parser("db", help="the database: its tables, its deleted rows, metadefs")
     verbs = database.add_subparsers(required=True, metavar="COMMAND")
     _add_verbs(verbs, "{}")
+    adopt.add(verbs)
 
 
 def _add_verbs(verbs: commands.Verbs, spelled: str) -> None:

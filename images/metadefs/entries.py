@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc, orm
 
 from images import errors, filters
-from images.metadefs import models
+from images.metadefs import models, payloads
 
 E = TypeVar("E", bound=models.Entry)
 
@@ -65,6 +65,7 @@ def add(
     made = kind(**columns | {"namespace_id": space.id, "name": name})
     session.add(made)
     flush(session, f"Namespace {space.namespace} has the {_word(kind)} {name} already")
+    payloads.tell_of_entry(session, "create", made)
     return made
 
 
@@ -74,11 +75,12 @@ def change(session: orm.Session, entry: models.Entry, name: str, **columns: Any)
     Raises:
         Duplicate: the new name is taken.
     """
-    entry.name = name
+    old, entry.name = entry.name, name
     for column, value in columns.items():
         setattr(entry, column, value)
     flush(session, f"The namespace has the {_word(type(entry))} {name} already")
     session.refresh(entry)
+    payloads.tell_of_entry(session, "update", entry, old)
 
 
 def remove(session: orm.Session, space: models.Namespace, entry: models.Entry) -> None:
@@ -88,6 +90,7 @@ def remove(session: orm.Session, space: models.Namespace, entry: models.Entry) -
         Forbidden: the namespace is protected.
     """
     check_unprotected(space)
+    payloads.tell_of_entry(session, "delete", entry)
     session.delete(entry)
 
 
@@ -99,6 +102,7 @@ def clear(session: orm.Session, kind: type[models.Entry], space: models.Namespac
     """
     check_unprotected(space)
     session.execute(sa.delete(kind).where(kind.namespace_id == space.id))
+    payloads.tell_of_cleared(session, kind, space)
 
 
 def check_unprotected(space: models.Namespace) -> None:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from images import context, errors, filters, policy
-from images.metadefs import entries, models, resource_types
+from images.metadefs import entries, models, payloads, resource_types
 
 SORT_KEYS = (
     *("namespace", "display_name", "visibility", "protected", "owner"),
@@ -149,6 +149,7 @@ def create(
     _fill(session, space, fields)
     session.flush()
     session.refresh(space, ["associations"])
+    payloads.tell_of_namespace(session, "create", space)
     return space
 
 
@@ -189,10 +190,11 @@ def replace(
     Raises:
         Duplicate: the new name is taken.
     """
-    space.namespace = fields["namespace"]
+    old, space.namespace = space.namespace, fields["namespace"]
     _set(space, asker, fields)
     entries.flush(session, f"Namespace {space.namespace} exists already")
     session.refresh(space)
+    payloads.tell_of_namespace(session, "update", space, old)
 
 
 def _set(space: models.Namespace, asker: context.Context, fields: dict[str, Any]) -> None:
@@ -210,6 +212,7 @@ def remove(session: orm.Session, space: models.Namespace) -> None:
         Forbidden: it is protected.
     """
     entries.check_unprotected(space)
+    payloads.tell_of_namespace(session, "delete", space)
     wipe(session, space)
 
 

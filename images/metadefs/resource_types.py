@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from images import errors
-from images.metadefs import entries, models
+from images.metadefs import entries, models, payloads
 
 
 def every(session: orm.Session) -> list[models.ResourceType]:
@@ -39,6 +39,7 @@ def associate(
     made.resource_type = kind
     session.add(made)
     entries.flush(session, f"Namespace {space.namespace} is meant for {name} already")
+    payloads.tell_of_association(session, "create", space, made)
     return made
 
 
@@ -53,6 +54,7 @@ def dissociate(session: orm.Session, space: models.Namespace, name: str) -> None
     found = [one for one in space.associations if one.name == name]
     if not found:
         raise errors.NotFound(f"Namespace {space.namespace} is not meant for {name}")
+    payloads.tell_of_association(session, "delete", space, found[0])
     session.delete(found[0])
 
 

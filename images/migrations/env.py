@@ -3,6 +3,7 @@
 from alembic import context
 
 from images import models
+from images.migrations import repeatable  # noqa: F401 - it replaces operations of Alembic
 
 VERSION_TABLE = "gantry_version"
 

@@ -1,6 +1,11 @@
 """The clients against a service with several stores, where versions 2.8 to 2.13 of the API are offered."""
 
+import contextlib
+import http.server
+import json
 import pathlib
+import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -96,3 +101,45 @@ def test_openstack_chooses_stores(
     client.openstack("image", "import", "--method", "glance-direct", *words, "chosen")
     assert stores_of(several_stores, made) == stores
     client.openstack("image", "delete", "chosen")
+
+
+def test_r36_members_of_later_releases_break_no_client(
+    several_stores: service.Service, tmp_path: pathlib.Path
+) -> None:
+    with later_release(several_stores) as url:
+        client = clients.Clients(url, tmp_path)
+        assert "fast" in client.glance("stores-info")
+        listed = client.openstack_json("image", "stores", "list")
+    assert {store["ID"] for store in listed} == {"fast", "cheap"}
+
+
+@contextlib.contextmanager
+def later_release(running: service.Service) -> Iterator[str]:
+    """The service's GET requests, with one member more in each store's entry."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer = running.ask("GET", self.path)
+            data = answer.data.replace(
+                running.url.encode(), f"http://{self.headers['Host']}".encode()
+            )
+            if self.path.endswith("/info/stores"):
+                document = json.loads(data)
+                for store in document["stores"]:
+                    store["later-member"] = {"of": ["a", "later", "release"]}
+                data = json.dumps(document).encode()
+            self.send_response(answer.status)
+            self.send_header("Content-Type", answer.headers["Content-Type"])
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()

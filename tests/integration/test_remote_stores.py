@@ -39,7 +39,7 @@ def running(
 @pytest.mark.parametrize(
     "data", [b"", remote_service.SMALL, remote_service.LARGE], ids=["empty", "small", "large"]
 )
-def test_an_upload(running: service.Service, kind: remote_kinds.Kind, data: bytes) -> None:
+def test_r41_an_upload(running: service.Service, kind: remote_kinds.Kind, data: bytes) -> None:
     image_id = running.create(disk_format="raw")
     answer = running.ask("PUT", f"/v2/images/{image_id}/file", data)
     assert answer.status == 204, answer.data
