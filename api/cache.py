@@ -170,7 +170,7 @@ def _allow_old() -> None:
 
 def _enqueue(image: records.Record) -> None:
     cache_fills.enqueue(image)
-    queue.ask_to_prefetch(hosts.queue_of_cache())
+    queue.ring(image.id, hosts.queue_of_cache(), queue.PREFETCH)
 
 
 def _cached() -> dict[str, Any]:

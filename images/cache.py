@@ -34,6 +34,9 @@ _ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _INCOMPLETE, _QUEUE, _INVALID = "incomplete", "queue", "invalid"
 #: Ids in one statement.
 _PIECE = 500
+#: What tells an image's data.
+_FACTS: tuple[sa.ColumnElement[Any] | orm.InstrumentedAttribute[Any], ...]
+_FACTS = _IMAGE.id, _IMAGE.size, _IMAGE.checksum
 _UNSEEN = {"synchronize_session": False}
 
 
@@ -382,7 +385,7 @@ def _current(rows: Collection[models.CachedImage]) -> set[str]:
     """The images among them that still have the data which the books say."""
     said = {row.image_id: (row.size, row.checksum) for row in rows}
     ids, found = list(said), set()
-    columns: sa.Select[Any] = sa.select(_IMAGE.id, _IMAGE.size, _IMAGE.checksum)
+    columns = sa.select(*_FACTS)
     there = _IMAGE.status.in_(("active", "deactivated"))
     for begin in range(0, len(ids), _PIECE):
         wanted = columns.where(_IMAGE.id.in_(ids[begin : begin + _PIECE]), there)

@@ -39,7 +39,6 @@ from images import (
 
 #: glance_store's own names for what only the service itself may use.
 _RESERVED = {staging.RESERVED_STORE: "file", "os_glance_tasks_store": "file"}
-_READ_PIECE = 1 << 20
 #: What a location that somebody else names may never point at: files of this machine, and credentials of it.
 _REFUSED_SCHEMES = ("file", "filesystem", "swift+config")
 _WEB_SCHEMES = ("http", "https")
@@ -384,8 +383,12 @@ def open_location(location: models.ImageLocation | records.Location) -> Opened:
     size = _size(driver, place)
     if "file" not in driver.get_schemes():
         return Opened(size, None, lambda offset, length: _read(driver, place, offset, length))
-    path = pathlib.Path(place.store_location.path)
-    return Opened(size, path, lambda offset, length: _read_file(path, offset, length))
+    return open_file(pathlib.Path(place.store_location.path), size)
+
+
+def open_file(path: pathlib.Path, size: int) -> Opened:
+    """A local file's bytes, ready to be read."""
+    return Opened(size, path, functools.partial(file_store.read_range, path))
 
 
 def _size(driver: Any, place: Any) -> int:
@@ -422,20 +425,6 @@ def _trust(metadata: dict[str, Any] | None) -> remote.Trust:
         verify=bool(conf.https_ca_certificates_file) or not conf.https_insecure,
         proxies=dict(conf.http_proxy_information),
     )
-
-
-def _read_file(path: pathlib.Path, offset: int, length: int) -> Iterator[bytes]:
-    file = path.open("rb", buffering=0)
-
-    def pieces() -> Iterator[bytes]:
-        nonlocal length
-        with file:
-            file.seek(offset)
-            while length and (piece := file.read(min(_READ_PIECE, length))):
-                length -= len(piece)
-                yield piece
-
-    return pieces()
 
 
 def _read(driver: Any, place: Any, offset: int, length: int) -> Iterator[bytes]:

@@ -1,11 +1,12 @@
 """Celery's app as workers and beat run it: `celery -A workers.app worker`, `celery -A workers.app beat`."""
 
 from flows import import_image
-from images import db, queue, service
+from images import cache, db, queue, service
 from workers import hosts, jobs, liveness, schedule
 
 conf = service.start()
 db.abandon_on_outage()
+cache.prepare()
 import_image.plugins()  # a plugin that is not there must stop the start, not the first import
 
 app = queue.app

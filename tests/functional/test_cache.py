@@ -95,8 +95,9 @@ class Begun:
     """A download of which some pieces have come."""
 
     def __init__(self, api: Api, image_id: str, pieces: int = 1) -> None:
-        self._answer: Any = api.client.open(f"/v2/images/{image_id}/file")
-        self._pieces: Iterator[bytes] = self._answer.response
+        answer: Any = api.client.open(f"/v2/images/{image_id}/file")
+        self._answer = answer
+        self._pieces: Iterator[bytes] = iter(answer.response)
         self._data = b"".join(next(self._pieces) for _ in range(pieces))
         assert len(self._data) < len(DATA)
 
@@ -219,13 +220,13 @@ def test_a_deactivated_image_is_not_served_from_the_cache(
     assert len(source.asked) == asked + 1
 
 
-@pytest.mark.parametrize("pieces", [0, 1, 2])
+@pytest.mark.parametrize("pieces", [0, 2])
 def test_a_client_that_goes_away_leaves_nothing(
     api: Api, shop: Shop, room: pathlib.Path, pieces: int
 ) -> None:
     image_id = placed(api, shop)
     begun = Begun(api, image_id, pieces)
-    assert names(room) == [f"incomplete/{image_id}"] * bool(pieces)
+    assert names(room) == [f"incomplete/{image_id}"]
     begun.stop()
     assert (names(room), listed()) == ([], [])
     assert download(api, image_id).data == DATA
