@@ -187,8 +187,8 @@ _line = _Line()
 def ring(one: str, queue_name: str, job: str = RUN_IMPORT) -> bool:
     """Send the job for a task whose row is committed, or another `job` that looks at what is written down.
 
-    `one` is the id of what it is for. Returns whether it was sent. It takes two seconds at most. A broker that is away is only logged, and
-    not tried again for a few seconds: beat, or the sweep, will ring.
+    `one` is the id of what it is for. Returns whether it was sent, after two seconds at most. A broker that
+    is away is only logged, and not tried again for a few seconds: the sweep, or beat, will ring.
     """
     try:
         _line.call(functools.partial(app.send_task, job, [one], queue=queue_name, **_SENDING))
