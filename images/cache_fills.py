@@ -31,7 +31,7 @@ LOG = logging.getLogger(__name__)
 #: Beside the images: whose date is young while images are being fetched.
 _MARKER = ".prefetch"
 #: Who fetches: the cache knows no policy, it is asked before anything is served.
-_EVERYTHING = context.Context("", "cache", "cache", (), is_admin=True, request_id="")
+EVERYTHING = context.Context("", "cache", "cache", (), is_admin=True, request_id="")
 
 
 class Fill:
@@ -253,7 +253,7 @@ def _fetch(image_id: str, is_over: Callable[[], bool]) -> bool:
     if is_over() or not cache.waits(image_id):
         return False
     try:
-        image = catalog.show(_EVERYTHING, image_id)
+        image = catalog.show(EVERYTHING, image_id)
     except errors.NotFound:
         cache.dequeue(image_id)
         return False

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from images import alive, errors, queue, schema, service
+from images.commands import cache
 
 _ABOUT = """\
 Commands of the image service's operators.
@@ -38,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     version = verbs.add_parser("version", help="print the revision that the tables are at")
     version.set_defaults(run=_db_version)
     _worker(topics.add_parser("worker", help="this host's workers"))
+    cache.add(topics.add_parser("cache", help="this host's image cache"))
     return parser
 
 

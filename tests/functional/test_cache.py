@@ -2,7 +2,9 @@
 
 import contextlib
 import fcntl
+import functools
 import hashlib
+import io
 import os
 import pathlib
 import shutil
@@ -15,6 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from images import cache, cache_fills, config, db, models
+from images.commands import cache as commands
 from tests import web
 from tests.functional.conftest import OWNER, STRANGER, Api, Caller
 from workers import jobs
@@ -622,6 +625,92 @@ def test_what_is_on_its_way_is_cleared_too(admin: Api, shop: Shop, room: pathlib
     assert admin.ask("DELETE", "/v2/cache").status_code == 204
     assert begun.finish() == DATA
     assert (names(room), listed()) == ([], [])
+
+
+# Commands
+
+
+@pytest.fixture
+def command(
+    admin: Api, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Runs a command on the service's configuration: its exit status, and what it says."""
+
+    def run(name: Callable[[list[str]], int], *words: str) -> tuple[int, str]:
+        capsys.readouterr()
+        code = name(["--config-file", str(tmp_path / "gantry.conf"), *words])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return run
+
+
+def test_the_commands(
+    admin: Api, shop: Shop, room: pathlib.Path, command: Callable[..., tuple[int, str]]
+) -> None:
+    """As an operator's crontab and playbook call them, one after another."""
+    one, two = placed(admin, shop, "one"), placed(admin, shop, "two")
+    manage = functools.partial(command, commands.manage, "-f")
+    assert manage("list-cached") == (0, "")
+    for image_id in (one, two):
+        assert manage("queue-image", image_id)[0] == 0
+    assert manage("list-queued") == (0, f"{one}\n{two}\n")
+    assert manage("delete-queued-image", two) == (0, "")
+    assert manage("delete-queued-image", two)[0] == 1
+    assert command(commands.prefetcher) == (0, "1 images fetched\n")
+    header, row = manage("list-cached")[1].splitlines()
+    assert header.split()[0] == "ID"
+    assert (row.split()[0], row.split()[-2:]) == (one, [str(len(DATA)), "0"])
+    assert command(commands.pruner) == (0, "0 images removed, 0 bytes\n")
+    (room / "incomplete" / two).write_bytes(b"left")
+    assert command(commands.cleaner) == (0, "1 stalled or invalid images removed\n")
+    assert manage("delete-cached-image", one) == (0, "")
+    code, text = manage("delete-cached-image", one)
+    assert (code, text) == (1, f"glance-cache-manage: Image {one} is not in the cache\n")
+    cache.enqueue(two)
+    assert manage("delete-all-queued-images") == (0, "1 images removed\n")
+    download(admin, two)
+    assert manage("delete-all-cached-images") == (0, "1 images removed\n")
+    assert (names(room), listed()) == ([], [])
+
+
+def test_a_command_asks_before_it_removes(
+    admin: Api,
+    shop: Shop,
+    command: Callable[..., tuple[int, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    image_id = placed(admin, shop)
+    download(admin, image_id)
+    for answer, code in (("", 1), ("n\n", 1), ("y\n", 0)):
+        monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+        assert command(commands.manage, "delete-all-cached-images")[0] == code
+        assert bool(listed()) == bool(code)
+
+
+def test_what_a_command_cannot_do(
+    caller: Caller, shop: Shop, command: Callable[..., tuple[int, str]]
+) -> None:
+    caller(options=SHOWN + ALLOW)
+    code, text = command(commands.manage, "list-cached")
+    assert (code, text) == (
+        1,
+        "glance-cache-manage: This host has no image cache: image_cache_dir is not set\n",
+    )
+    code, text = command(commands.manage, "--host", "elsewhere.example", "list-cached")
+    assert code == 1
+    assert "elsewhere.example is managed there" in text
+
+
+def test_a_prefetcher_that_leaves_something(
+    admin: Api, shop: Shop, command: Callable[..., tuple[int, str]]
+) -> None:
+    image_id = placed(admin, shop)
+    cache.enqueue(image_id)
+    del shop.answers["/one"]
+    code, text = command(commands.prefetcher)
+    assert (code, cache.queued()) == (1, [image_id])
+    assert "1 images still wait" in text
 
 
 # Several hosts

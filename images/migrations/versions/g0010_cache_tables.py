@@ -16,8 +16,14 @@ _OPTIONS: dict[str, Any] = {"mysql_charset": "utf8mb3", "mysql_engine": "InnoDB"
 
 def upgrade() -> None:
     """Add the tables, unless Glance has made them."""
-    if sa.inspect(op.get_bind()).has_table("cached_images"):
-        return
+    there = sa.inspect(op.get_bind()).get_table_names()
+    if "node_reference" not in there:
+        _create_nodes()
+    if "cached_images" not in there:
+        _create_images()
+
+
+def _create_nodes() -> None:
     op.create_table(
         "node_reference",
         sa.Column("node_reference_id", _NUMBER, nullable=False, autoincrement=True),
@@ -26,6 +32,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("node_reference_url", name="uq_node_reference_node_reference_url"),
         **_OPTIONS,
     )
+
+
+def _create_images() -> None:
     op.create_table(
         "cached_images",
         sa.Column("id", _NUMBER, nullable=False, autoincrement=True),
