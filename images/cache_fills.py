@@ -148,9 +148,10 @@ class _Keeper:
     def _tried(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, errors.GantryError) as error:
+        except Exception as error:  # a download is not to fail because of its copy
             text = os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error)
-            LOG.warning("Image %s is not cached: %s", self._image.id, text)
+            expected = isinstance(error, OSError | errors.GantryError)
+            LOG.warning("Image %s is not cached: %s", self._image.id, text, exc_info=not expected)
             self.close()
 
     def write(self, piece: bytes) -> None:
@@ -263,11 +264,11 @@ def _fetch(image_id: str, is_over: Callable[[], bool]) -> bool:
     for row in locations.ordered(image.locations):
         try:
             return _fill_from(image, row, is_over)
-        except (errors.Unavailable, errors.NotFound) as error:
-            LOG.warning("Image %s waits to be cached, a location fails: %s", image_id, error)
         except errors.WrongData as error:
             LOG.error("Image %s is not cached: %s", image_id, error)  # noqa: TRY400 - no trace helps
             cache.dequeue(image_id)
+        except errors.GantryError as error:
+            LOG.warning("Image %s waits to be cached, a location fails: %s", image_id, error)
     return False
 
 

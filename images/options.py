@@ -347,7 +347,7 @@ _GANTRY = [
         "host",
         default=socket.gethostname(),
         sample_default="the host's name",
-        help="This host's name, where staging_is_shared is off.",
+        help="This host's name, where staging_is_shared is off, or it has an image cache.",
     ),
     cfg.StrOpt(
         "x_accel_redirect",

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import pathlib
+import resource
 import shutil
 import threading
 import time
@@ -297,6 +298,17 @@ def test_a_cache_that_cannot_be_used_holds_up_no_download(
     room.write_text("a file where a directory is to be")
     assert download(api, image_id).data == DATA
     assert api.ask("DELETE", f"/v2/images/{image_id}").status_code == 204
+
+
+def test_a_full_disk_holds_up_no_download(api: Api, shop: Shop, room: pathlib.Path) -> None:
+    image_id = placed(api, shop)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, limits[1]))
+    try:
+        assert download(api, image_id).data == DATA
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (names(room), listed()) == ([], [])
 
 
 def test_a_file_on_the_caches_own_file_system_is_not_kept(
@@ -625,6 +637,21 @@ def test_what_is_on_its_way_is_cleared_too(admin: Api, shop: Shop, room: pathlib
     assert admin.ask("DELETE", "/v2/cache").status_code == 204
     assert begun.finish() == DATA
     assert (names(room), listed()) == ([], [])
+
+
+def test_one_who_has_lost_his_file_does_not_take_anothers(
+    admin: Api, shop: Shop, room: pathlib.Path
+) -> None:
+    """The image was dropped, and another one has begun to bring it since."""
+    image_id = placed(admin, shop)
+    first = Begun(admin, image_id)
+    assert admin.ask("DELETE", f"/v2/cache/{image_id}").status_code == 204
+    second = Begun(admin, image_id)
+    assert first.finish() == DATA
+    assert (names(room), listed()) == ([f"incomplete/{image_id}"], [])
+    assert second.finish() == DATA
+    assert (names(room), listed()) == ([image_id], [(image_id, len(DATA), 0)])
+    assert (room / image_id).read_bytes() == DATA
 
 
 # Commands
