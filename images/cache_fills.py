@@ -48,25 +48,26 @@ class Fill:
 
     @classmethod
     def begin(cls, image: records.Record) -> Self | None:
-        """None where another process, or another request, is bringing this image.
+        """None where another process, or another request, is bringing this image, or has just brought it.
 
         Raises:
-            OSError: the cache's directory cannot be used.
+            OSError, Unavailable: the cache's directory, or the database, cannot be used.
         """
         path = cache.incomplete(image.id)
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if cache.is_at(file, path):  # nobody has removed it meanwhile
-                os.ftruncate(file, 0)
-                return cls(image, file)
-        except BlockingIOError:
-            pass
-        except BaseException:
+        if not _is_locked(file) or not cache.is_at(
+            file, path
+        ):  # the latter: somebody has removed it
             os.close(file)
-            raise
-        os.close(file)
-        return None
+            return None
+        with contextlib.ExitStack() as stack:
+            fill = cls(image, file)
+            stack.callback(fill.close)
+            if cache.holds(image):
+                return None
+            os.ftruncate(file, 0)
+            stack.pop_all()
+        return fill
 
     def write(self, piece: bytes) -> None:
         """Take the next piece.
@@ -104,6 +105,15 @@ class Fill:
         finally:
             with contextlib.suppress(OSError):  # a full disk has been told of already
                 self._file.close()
+
+
+def _is_locked(file: int) -> bool:
+    """Whether an open file is now ours alone."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def wants(image: records.Record, opened: stores.Opened) -> bool:
@@ -214,9 +224,7 @@ def prefetch(is_over: Callable[[], bool]) -> int:
 def _lock() -> Iterator[pathlib.Path | None]:
     path = cache.place(_MARKER)
     with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _is_locked(file.fileno()):
             yield None
             return
         yield path

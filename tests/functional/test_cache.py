@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from images import cache, cache_fills, config, db, models
+from images import cache, cache_fills, catalog, config, db, models
 from images.commands import cache as commands
 from tests import web
 from tests.functional.conftest import OWNER, STRANGER, Api, Caller
@@ -260,6 +260,18 @@ def test_two_at_once_bring_an_image_once(api: Api, shop: Shop, room: pathlib.Pat
     assert listed() == []
     assert begun.finish() == DATA
     assert (names(room), listed()) == ([image_id], [(image_id, len(DATA), 0)])
+
+
+def test_one_who_comes_late_does_not_bring_it_again(
+    api: Api, shop: Shop, room: pathlib.Path
+) -> None:
+    """He was sent to the store just before the first one was ready; the hits since then stay."""
+    image_id = placed(api, shop)
+    record = catalog.show(cache_fills.EVERYTHING, image_id)
+    for _ in range(2):
+        download(api, image_id)
+    assert b"".join(cache_fills.kept(record, iter([DATA]))) == DATA
+    assert (names(room), listed()) == ([image_id], [(image_id, len(DATA), 1)])
 
 
 def test_many_at_once(api: Api, shop: Shop, room: pathlib.Path) -> None:
