@@ -11,6 +11,7 @@ from api import (
     actions,
     auth,
     body,
+    cache,
     discovery,
     edge,
     errors,
@@ -29,6 +30,7 @@ from api import (
     versions,
 )
 from api.metadefs import schemas as metadef_schemas
+from images import cache as image_cache
 from images import methods, policy, queue, service
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 _BLUEPRINTS = (
     *(discovery, schemas, openapi, usage, metadefs, metadef_schemas),
-    *(images, image_data, imports, locations, tasks, task_records, members, tags, actions),
+    *(images, image_data, imports, locations, tasks, task_records, members, tags, actions, cache),
 )
 
 
@@ -66,6 +68,7 @@ def create_app(files: Sequence[str] | None = None) -> "WSGIApplication":
     schemas.load()
     methods.installed()
     queue.load()
+    image_cache.prepare()
     app: WSGIApplication = routes(asks_keystone=auth.asks_keystone()).wsgi_app
     # A request passes these from the last one to the first.
     for wrap in (auth.wrap, versions.Middleware, edge.wrap, body.Middleware, edge.follow):

@@ -1,5 +1,6 @@
 """The bytes of an image: PUT and GET /file, PUT /stage (contract sections 2.3 and 2.4)."""
 
+import dataclasses
 import logging
 import pathlib
 import re
@@ -9,7 +10,18 @@ import flask
 from werkzeug import wsgi
 
 from api import body, ranges, render, sendings
-from images import catalog, config, errors, locations, policy, records, stores, uploads
+from images import (
+    cache,
+    cache_fills,
+    catalog,
+    config,
+    errors,
+    locations,
+    policy,
+    records,
+    stores,
+    uploads,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -61,9 +73,11 @@ def download(image_id: str) -> flask.Response:
     policy.enforce(asker, "download_image", image)
     if image.status == "deactivated" and not asker.is_admin:
         raise errors.Forbidden(f"The requested image {image.id} has been deactivated.")
-    rows = locations.preferring(image.locations, _preferred(image))
     # Of an image that is being imported some stores may have the bytes already, but nobody has judged them.
-    usable = rows and image.status in ("active", "deactivated")
+    usable = image.locations and image.status in ("active", "deactivated")
+    if usable and (answer := _send_cached(image)):
+        return answer
+    rows = locations.preferring(image.locations, _preferred(image))
     return _send_first(image, rows) if usable else render.empty()
 
 
@@ -85,36 +99,56 @@ def _preferred(image: records.Record) -> list[str]:
     return wanted
 
 
+def _send_cached(image: records.Record) -> flask.Response | None:
+    """The bytes from this host's cache, if it has them; no store is asked, whichever is preferred."""
+    opened = cache.find(image)
+    try:
+        return _send(image, opened) if opened else None
+    except errors.NotFound:  # it was pruned at this moment
+        return None
+
+
 def _send_first(image: records.Record, rows: list[records.Location]) -> flask.Response:
     """The bytes from the first location that gives them."""
     for row in rows[:-1]:
         try:
-            return _send(image, row)
+            return _send_from(image, row)
         except (errors.NotFound, errors.Unavailable) as error:
             _LOG.warning("Image %s: a location fails, the next one is tried: %s", image.id, error)
-    return _send(image, rows[-1])
+    return _send_from(image, rows[-1])
 
 
-def _send(image: records.Record, location: records.Location) -> flask.Response:
+def _send_from(image: records.Record, location: records.Location) -> flask.Response:
     opened = stores.open_location(location)
-    size = image.size if opened.size is None else opened.size
-    if size is None:  # neither Glance's v1 nor its store has said
-        size = stores.size_of(location.value, location.meta_data)
+    if opened.size is None:
+        size = image.size
+        if size is None:  # neither Glance's v1 nor its store has said
+            size = stores.size_of(location.value, location.meta_data)
+        opened = dataclasses.replace(opened, size=size)
+    return _send(image, opened)
+
+
+def _send(image: records.Record, opened: stores.Opened) -> flask.Response:
+    size = opened.size or 0
     part = ranges.asked(flask.request, size)
     headers = {"Content-Type": _TYPE}
     if image.checksum:
         headers["Content-MD5"] = image.checksum
+    keeps = part is None and cache_fills.wants(image, opened)
     nginx_knows = part is None or "Range" in flask.request.headers
-    if opened.path and config.CONF.gantry.x_accel_redirect and nginx_knows:
+    if opened.path and config.CONF.gantry.x_accel_redirect and nginx_knows and not keeps:
         return _send_by_nginx(opened.path, headers)
-    if part is None and opened.path:
+    if part is None and opened.path and not keeps:
         return _send_file(image, opened, size, headers)
     first, last = part or (0, size - 1)
     headers["Content-Length"] = str(last - first + 1)
     if part:
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
     length = last - first + 1
-    pieces = sendings.told(opened.read_range(first, length), length, image, flask.g.context)
+    pieces = opened.read_range(first, length)
+    if keeps:
+        pieces = cache_fills.kept(image, pieces)
+    pieces = sendings.told(pieces, length, image, flask.g.context)
     return flask.Response(pieces, 206 if part else 200, headers, direct_passthrough=True)
 
 

@@ -17,17 +17,24 @@ from images import config
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_CURRENT = "2.17"
-_ALWAYS = (_CURRENT, "2.7", "2.6", "2.5", "2.4", "2.3", "2.2", "2.1", "2.0")
 #: In the order that the document has (contract section 1.3).
-_ONE_STORE = ("2.15", "2.9", *_ALWAYS)
-_SEVERAL_STORES = ("2.15", "2.13", "2.12", "2.11", "2.10", "2.9", "2.8", *_ALWAYS)
+_ALWAYS = ("2.7", "2.6", "2.5", "2.4", "2.3", "2.2", "2.1", "2.0")
+_SEVERAL_STORES = ("2.13", "2.12", "2.11", "2.10", "2.9", "2.8")
+_CACHE = ("2.18", "2.17", "2.16", "2.15", "2.14")
 _ACCEPT = "application/vnd.openstack.images-v"
 
 
 def offered() -> tuple[str, ...]:
     """The versions that this configuration has, in the document's order."""
-    return _SEVERAL_STORES if config.CONF.enabled_backends else _ONE_STORE
+    stores = _SEVERAL_STORES if config.CONF.enabled_backends else ("2.9",)
+    if config.CONF.image_cache_dir:
+        return (*_CACHE, *stores, *_ALWAYS)
+    return ("2.15", *stores, "2.17", *_ALWAYS)
+
+
+def current() -> str:
+    """The one of them that is CURRENT: the newest."""
+    return "2.18" if config.CONF.image_cache_dir else "2.17"
 
 
 def base_url(environ: "WSGIEnvironment") -> str:
@@ -84,7 +91,7 @@ def _document(environ: "WSGIEnvironment") -> str:
     versions: list[dict[str, Any]] = [
         {
             "id": f"v{number}",
-            "status": "CURRENT" if number == _CURRENT else "SUPPORTED",
+            "status": "CURRENT" if number == current() else "SUPPORTED",
             "links": links,
         }
         for number in offered()

@@ -10,7 +10,7 @@ import uuid
 
 import sqlalchemy as sa
 
-from images import config, db, errors, models, queue
+from images import cache_fills, config, db, errors, models, queue
 
 #: Seconds between two looks at the answer.
 _TICK = 0.05
@@ -42,7 +42,7 @@ def why_not(node: str, seconds: float) -> str | None:
         time.sleep(_TICK)
     processes = int(_read(_place(f"{node}.processes")) or 1)
     held = imports_of(node)
-    if held >= processes:
+    if held + cache_fills.is_prefetching() >= processes:
         return None
     said = f"has done no job for {seconds:g} s" if taken else "takes no jobs"
     return f"{node} {said}, and runs {held} imports with {processes} processes"

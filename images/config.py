@@ -22,7 +22,7 @@ CONF = cfg.CONF
 
 #: Hex characters of the column os_hash_value.
 _MAX_DIGEST = 128
-#: Values of [paste_deploy] flavor that can be served; what they say about caching is not looked at yet.
+#: Values of [paste_deploy] flavor that can be served; downloads are cached where image_cache_dir is set.
 _FLAVORS = (
     "",
     "keystone",

@@ -10,12 +10,13 @@ import io
 import os
 import pathlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from images import errors, new_file, staging
 
 _COPY_PIECE = 64 << 20
+_READ_PIECE = 1 << 20
 #: Linking is refused with these across file systems, and where a file system has no links.
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
 #: Copying by ranges is refused with these across file systems (by Linux 5.19 and later), and by some of them.
@@ -111,6 +112,25 @@ def discard(driver: Any, image_id: str, attempt: int) -> None:
     for directory in directories(driver):
         _part(directory / image_id, attempt)
         (directory / image_id).unlink(missing_ok=True)
+
+
+def read_range(path: pathlib.Path, offset: int, length: int) -> Iterator[bytes]:
+    """`length` bytes of a file from `offset` on, in pieces of at most 1 MiB; it is opened at once.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    file = path.open("rb", buffering=0)
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal length
+        with file:
+            file.seek(offset)
+            while length and (piece := file.read(min(_READ_PIECE, length))):
+                length -= len(piece)
+                yield piece
+
+    return pieces()
 
 
 def directories(driver: Any) -> list[pathlib.Path]:

@@ -20,6 +20,8 @@ from images import config, models
 MARK = "os_glance_stage_host"
 #: The common queue of the tasks whose bytes can be fetched again, by any host if theirs is gone.
 FETCH = "fetch"
+#: What only a host itself can do for its image cache (`images.cache`), shared staging or not.
+CACHE = "cache"
 _HOST = re.compile("[A-Za-z0-9._-]+")
 #: A queue's name has 64 characters at most, and `convert@` takes eight of them.
 _LENGTH = 50
@@ -50,6 +52,11 @@ def bind(queue_name: str) -> str:
     if is_shared() or host_of(queue_name):
         return queue_name
     return f"{queue_name}@{name()}"
+
+
+def queue_of_cache() -> str:
+    """The queue of what only this host can do: its image cache is in a directory of its own."""
+    return f"{CACHE}@{name()}"
 
 
 def unbind(queue_name: str) -> str:

@@ -253,6 +253,44 @@ class TaskInfo(Base):
     message: Mapped[str | None] = mapped_column(sa.Text)
 
 
+class NodeReference(Base):
+    """A host that has an image cache, named by `worker_self_reference_url`."""
+
+    __tablename__ = "node_reference"
+    __table_args__ = (
+        sa.UniqueConstraint("node_reference_url", name="uq_node_reference_node_reference_url"),
+        Base.__table_args__,
+    )
+
+    node_reference_id: Mapped[int] = mapped_column(_Bytes, primary_key=True)
+    node_reference_url: Mapped[str] = mapped_column(sa.String(255))
+
+
+class CachedImage(Base):
+    """An image that one host has in its cache (`images.cache`)."""
+
+    __tablename__ = "cached_images"
+    __table_args__ = (
+        sa.UniqueConstraint(
+            "image_id", "node_reference_id", name="ix_cached_images_image_id_node_reference_id"
+        ),
+        Base.__table_args__,
+    )
+
+    id: Mapped[int] = mapped_column(_Bytes, primary_key=True)
+    image_id: Mapped[str] = mapped_column(_ID)
+    last_accessed: Mapped[datetime.datetime]
+    last_modified: Mapped[datetime.datetime]
+    size: Mapped[int] = mapped_column(sa.BigInteger)
+    #: Downloads that were served from the cache.
+    hits: Mapped[int]
+    #: The image's own, so that an entry of earlier data is told from one of its present data.
+    checksum: Mapped[str | None] = mapped_column(sa.String(32))
+    node_reference_id: Mapped[int] = mapped_column(
+        _Bytes, sa.ForeignKey("node_reference.node_reference_id")
+    )
+
+
 class TaskRun(Base):
     """Ours: who runs a task right now, on whose behalf, and how far it has come.
 

@@ -64,6 +64,44 @@ _ACCESS = [
     ),
 ]
 
+_CACHE = [
+    cfg.StrOpt(
+        "image_cache_dir",
+        help="Directory in which this host keeps images that were downloaded or asked for; none: no cache.",
+    ),
+    cfg.StrOpt(
+        "image_cache_driver",
+        default="centralized_db",
+        ignore_case=True,
+        choices=["centralized_db", "sqlite", "xattr"],
+        help="Where Glance keeps the cache's books. Here it is always the database; this says only "
+        "whether GET /v2/cache/nodes/{id} is served, which Glance does for centralized_db.",
+    ),
+    cfg.IntOpt(
+        "image_cache_max_size",
+        default=10 << 30,
+        min=0,
+        help="Bytes that whole images in the cache may have; what was used longest ago makes room.",
+    ),
+    cfg.IntOpt(
+        "image_cache_stall_time",
+        default=24 * 3600,
+        min=0,
+        help="Seconds without a byte after which an image that is on its way into the cache is removed.",
+    ),
+    cfg.IntOpt(
+        "cache_prefetcher_interval",
+        default=300,
+        min=1,
+        help="Seconds between two looks of beat for images that wait to be cached; the API asks at once too.",
+    ),
+    cfg.StrOpt(
+        "worker_self_reference_url",
+        help="URL by which other hosts reach this one's API; it names this host's cache. Unset: [gantry] "
+        "host does.",
+    ),
+]
+
 _DELETION = [
     cfg.BoolOpt(
         "delayed_delete",
@@ -347,7 +385,7 @@ _GANTRY = [
         "host",
         default=socket.gethostname(),
         sample_default="the host's name",
-        help="This host's name, where staging_is_shared is off.",
+        help="This host's name, where staging_is_shared is off, or it has an image cache.",
     ),
     cfg.StrOpt(
         "x_accel_redirect",
@@ -451,6 +489,7 @@ GROUPS: dict[str | None, Sequence[cfg.Opt]] = {
     None: [
         *_ACCESS,
         *_IMPORT,
+        *_CACHE,
         *_DELETION,
         *_LOCATIONS,
         *_LIMITS,

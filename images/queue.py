@@ -32,6 +32,8 @@ RUN_IMPORT = "run-import"
 SWEEP = "sweep"
 TIDY_UP = "tidy-up"
 ALIVE = "alive"
+PREFETCH = "prefetch-images"
+TEND_CACHE = "tend-cache"
 
 #: Queues by class of work, each to be scaled on its own: `fetch` waits for the network, `convert` works
 #: on bytes that are here (an import's method says which of the two it is), `upkeep` is housekeeping.
@@ -182,20 +184,19 @@ def _connection() -> kombu_connections.Connection:
 _line = _Line()
 
 
-def ring(task_id: str, queue_name: str) -> bool:
-    """Send the job for a task whose row is committed; whether it was sent.
+def ring(one: str, queue_name: str, job: str = RUN_IMPORT) -> bool:
+    """Send the job for a task whose row is committed, or another `job` that looks at what is written down.
 
-    It takes two seconds at most. A broker that is away is only logged, and not tried again for a few
-    seconds: the sweep will ring.
+    `one` is the id of what it is for. Returns whether it was sent, after two seconds at most. A broker that
+    is away is only logged, and not tried again for a few seconds: the sweep, or beat, will ring.
     """
     try:
-        _line.call(
-            functools.partial(app.send_task, RUN_IMPORT, [task_id], queue=queue_name, **_SENDING)
-        )
+        _line.call(functools.partial(app.send_task, job, [one], queue=queue_name, **_SENDING))
     except Exception as error:  # noqa: BLE001 - kombu lets every transport's own errors through
         LOG.warning(
-            "Task %s waits for the sweep, the broker cannot be reached (%s)",
-            task_id,
+            "%s of %s waits for the sweep, the broker cannot be reached (%s)",
+            job,
+            one,
             type(error).__name__,
         )
         return False

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from images import (
+    cache,
     cancelling,
     catalog,
     config,
@@ -55,6 +56,7 @@ def delete(ctx: context.Context, image_id: str) -> None:
             _delete_parts(session, image_id, waiting)
     if was in statuses.BUSY:
         staging.remove(image_id)
+    cache.forget(image_id)
     if not stays:
         for row in rows:
             delete_data(row.id, row.value, row.meta_data)

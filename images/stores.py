@@ -32,7 +32,6 @@ from images import (
     store_options,
 )
 
-_READ_PIECE = 1 << 20
 #: What a location that somebody else names may never point at: files of this machine, and credentials of it.
 _REFUSED_SCHEMES = ("file", "filesystem", "swift+config")
 _WEB_SCHEMES = ("http", "https")
@@ -340,8 +339,12 @@ def open_location(location: models.ImageLocation | records.Location) -> Opened:
     size = _size(driver, place)
     if not _is_file(driver):
         return Opened(size, None, lambda offset, length: _read(driver, place, offset, length))
-    path = pathlib.Path(place.store_location.path)
-    return Opened(size, path, lambda offset, length: _read_file(path, offset, length))
+    return open_file(pathlib.Path(place.store_location.path), size)
+
+
+def open_file(path: pathlib.Path, size: int) -> Opened:
+    """A local file's bytes, ready to be read."""
+    return Opened(size, path, functools.partial(file_store.read_range, path))
 
 
 def _size(driver: Any, place: Any) -> int:
@@ -382,20 +385,6 @@ def _trust(metadata: dict[str, Any] | None) -> remote.Trust:
         verify=bool(conf.https_ca_certificates_file) or not conf.https_insecure,
         proxies=dict(conf.http_proxy_information),
     )
-
-
-def _read_file(path: pathlib.Path, offset: int, length: int) -> Iterator[bytes]:
-    file = path.open("rb", buffering=0)
-
-    def pieces() -> Iterator[bytes]:
-        nonlocal length
-        with file:
-            file.seek(offset)
-            while length and (piece := file.read(min(_READ_PIECE, length))):
-                length -= len(piece)
-                yield piece
-
-    return pieces()
 
 
 def _read(driver: Any, place: Any, offset: int, length: int) -> Iterator[bytes]:

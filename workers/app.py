@@ -5,11 +5,12 @@ from typing import Any
 from celery import signals
 
 from flows import import_image
-from images import db, queue, service
+from images import cache, db, queue, service
 from workers import hosts, jobs, liveness, reloading, schedule
 
 conf = service.start()
 db.abandon_on_outage()
+cache.prepare()
 import_image.plugins()  # a plugin that is not there must stop the start, not the first import
 
 app = queue.app

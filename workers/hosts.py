@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import signals
 
-from images import hosts, queue
+from images import cache, hosts, queue
 
 
 def upkeep_queue() -> str:
@@ -16,10 +16,13 @@ def upkeep_queue() -> str:
 
 
 def own(names: list[str]) -> list[str]:
-    """For each common queue in `names` the one of this host; none where all hosts see one staging."""
-    if hosts.is_shared():
-        return []
-    return [hosts.bind(name) for name in names if not hosts.host_of(name)]
+    """For each common queue in `names` the one of this host; none where all hosts see one staging.
+
+    Who fetches fetches for this host's image cache too, if there is one.
+    """
+    fetches = cache.is_on() and hosts.FETCH in names
+    bound = [] if hosts.is_shared() else [hosts.bind(n) for n in names if not hosts.host_of(n)]
+    return bound + [hosts.queue_of_cache()] * fetches
 
 
 @signals.celeryd_after_setup.connect

@@ -8,8 +8,8 @@ import os
 import socket
 from typing import Any
 
-from images import config, errors, imports, leases, queue, turns, upkeep
-from workers import engine, heartbeat
+from images import cache, cache_fills, config, errors, imports, leases, queue, turns, upkeep
+from workers import drain, engine, heartbeat
 
 LOG = logging.getLogger(__name__)
 
@@ -83,5 +83,26 @@ def tidy_up() -> dict[str, int]:
     """Put right what dead processes have left over; how much of what there was."""
     try:
         return upkeep.run()
+    except errors.Abandoned as reason:
+        raise errors.Unavailable(str(reason)) from None
+
+
+@queue.app.task(name=queue.PREFETCH, throws=(errors.GantryError,))
+def prefetch(_image_id: str = "") -> int:
+    """Fetch what waits for this host's image cache; how many images have come.
+
+    Whichever image it was rung for: they have their order. Beat rings for none.
+    """
+    try:
+        return cache_fills.prefetch(drain.is_over)
+    except errors.Abandoned as reason:
+        raise errors.Unavailable(str(reason)) from None
+
+
+@queue.app.task(name=queue.TEND_CACHE, throws=(errors.GantryError,))
+def tend_cache() -> dict[str, int]:
+    """Keep this host's image cache clean and within its size; how many images had to go."""
+    try:
+        return {"cleaned": cache.clean(), "pruned": cache.prune()[0]}
     except errors.Abandoned as reason:
         raise errors.Unavailable(str(reason)) from None

@@ -8,7 +8,7 @@ from typing import Any
 
 import flask
 
-from api import body, render
+from api import body, render, versions
 from api.openapi import components, operations
 
 blueprint = flask.Blueprint("openapi", __name__, url_prefix="/v2/schemas/openapi")
@@ -30,7 +30,7 @@ def document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Images API v2",
-            "version": "2.17",
+            "version": versions.current(),
             "description": "What OpenStack's Images API v2 is, and how Gantry answers it. Every path under "
             "/v2 may begin with /v2.N for a version of the versions document.",
         },

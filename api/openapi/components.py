@@ -30,7 +30,7 @@ def ref(name: str, kind: str = "schemas") -> Schema:
 def all_of_them() -> Schema:
     """The document's `components`."""
     return {
-        "schemas": _images() | _others() | _metadefs(),
+        "schemas": _images() | _others() | _cache() | _metadefs(),
         "securitySchemes": {"token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}},
     }
 
@@ -121,6 +121,25 @@ def _others() -> dict[str, Schema]:
         "Document": _object(("openapi", "paths"), openapi=_TEXT, paths={"type": "object"}),
         "Versions": _object(("versions",), versions=_list(_object(("id", "status", "links")))),
         "Error": _object(("message", "code", "title"), message=_TEXT, code=_TEXT, title=_TEXT),
+    }
+
+
+def _cache() -> dict[str, Schema]:
+    count: Schema = {"type": "integer", "minimum": 0}
+    dates = {key: {"type": "number"} for key in ("last_accessed", "last_modified")}
+    checksum = {"type": ["string", "null"]}
+    facts: dict[str, Schema] = {"image_id": _TEXT, "size": count, "hits": count}
+    facts |= {"checksum": checksum} | dates
+    cached = {"cached_images": _list(_object(tuple(facts), **facts))}
+    waiting = {"queued_images": _list(_TEXT)}
+    pruned = {"total_files_pruned": count, "total_bytes_pruned": count}
+    return {
+        "Cache": _object((*cached, *waiting), **cached, **waiting),
+        "CachedImages": _object(tuple(cached), **cached),
+        "QueuedImages": _object(tuple(waiting), **waiting),
+        "CachedNodes": _list(_TEXT),
+        "Pruned": _object(tuple(pruned), **pruned),
+        "Removed": _object(("num_deleted",), num_deleted=count),
     }
 
 

@@ -391,4 +391,36 @@ _METADEFS = (
     ),
 )
 
-ALL = (*_GENERAL, *_IMAGES, *_MEMBERS, *_TASKS, *_METADEFS)
+_CACHED, _QUEUED = "/v2/cached_images", "/v2/queued_images"
+_AS_TO_ROCKY: dict[str, Any] = {"errors": (400, 404, 503)}
+_CACHE = (
+    Operation("GET", "/v2/cache", "What this host has cached", {200: "Cache"}, errors=(404, 503)),
+    Operation(
+        "DELETE",
+        "/v2/cache",
+        "Empty cache and queue, or one of them",
+        {204: None},
+        errors=(404, 503),
+        headers=("x-image-cache-clear-target",),
+    ),
+    Operation("PUT", "/v2/cache/{image_id}", "Cache an image", {202: None}, errors=(404, 503)),
+    Operation("DELETE", "/v2/cache/{image_id}", "Cache it no more", {204: None}, errors=(404, 503)),
+    Operation(
+        "GET",
+        "/v2/cache/nodes/{image_id}",
+        "The hosts that have it cached",
+        {200: "CachedNodes"},
+        errors=(404, 409),
+    ),
+    Operation("POST", "/v2/cache/clean", "Remove what is stalled", {200: None}, errors=(404, 503)),
+    Operation("POST", "/v2/cache/prune", "Shrink to the limit", {200: "Pruned"}, errors=(404, 503)),
+    Operation("GET", _CACHED, "What is cached", {200: "CachedImages"}, **_AS_TO_ROCKY),
+    Operation("DELETE", _CACHED, "Empty the cache", {200: "Removed"}, **_AS_TO_ROCKY),
+    Operation("DELETE", f"{_CACHED}/{{image_id}}", "Cache it no more", {200: None}, **_AS_TO_ROCKY),
+    Operation("GET", _QUEUED, "What is to be cached", {200: "QueuedImages"}, **_AS_TO_ROCKY),
+    Operation("DELETE", _QUEUED, "Empty the queue", {200: "Removed"}, **_AS_TO_ROCKY),
+    Operation("PUT", f"{_QUEUED}/{{image_id}}", "Cache an image", {200: None}, **_AS_TO_ROCKY),
+    Operation("DELETE", f"{_QUEUED}/{{image_id}}", "Let it be", {200: None}, **_AS_TO_ROCKY),
+)
+
+ALL = (*_GENERAL, *_IMAGES, *_MEMBERS, *_TASKS, *_METADEFS, *_CACHE)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from images import commands, errors, service
 from images.commands import (
     adopt,
+    cache,
     configuration,
     imports,
     metadefs,
@@ -58,6 +59,7 @@ def gantry_parser() -> argparse.ArgumentParser:
     parser = _parser("gantry")
     topics = parser.add_subparsers(required=True, metavar="TOPIC")
     _add_database(topics)
+    cache.add(topics.add_parser("cache", help="this host's image cache"))
     scrubber.add(topics.add_parser("scrubber", **scrubber.TEXT))
     configuration.add(topics.add_parser("config", help=configuration.TEXT))
     imports.add(topics.add_parser("imports", help=imports.TEXT))

@@ -1,5 +1,7 @@
 """Contract section 1: the versions documents, and what a path's first part means."""
 
+import pathlib
+
 import pytest
 
 from tests.functional.conftest import Api, Caller
@@ -38,6 +40,16 @@ def test_documents(api: Api, path: str, status: int) -> None:
 def test_several_stores_have_more_versions(caller: Caller, several_stores: str) -> None:
     entries = caller(options=several_stores).ask("GET", "/versions").get_json()["versions"]
     assert [entry["id"] for entry in entries] == [f"v{number}" for number in SEVERAL]
+
+
+def test_several_stores_with_a_cache(
+    caller: Caller, several_stores: str, tmp_path: pathlib.Path
+) -> None:
+    options = f"image_cache_dir = {tmp_path}/cache\n{several_stores}"
+    entries = caller(options=options).ask("GET", "/versions").get_json()["versions"]
+    wanted = ["2.18", "2.17", "2.16", "2.15", "2.14", *SEVERAL[1:7], *ONE_STORE[3:]]
+    assert [entry["id"] for entry in entries] == [f"v{number}" for number in wanted]
+    assert [e["id"] for e in entries if e["status"] == "CURRENT"] == ["v2.18"]
 
 
 def test_links_begin_with_the_public_endpoint(caller: Caller) -> None:

@@ -1,8 +1,7 @@
 """What Glance's own database has at its 2024.1 release: columns, indexes and unique constraints by table.
 
 A column is `name: type`, with `!` behind the type where it must not be NULL and `=value` where the
-database itself has a default; an index is `name: columns`. The cache is left out: Gantry has no tables for
-it yet.
+database itself has a default; an index is `name: columns`.
 """
 
 _STAMPS = {
@@ -167,3 +166,23 @@ for _table in ("metadef_objects", "metadef_properties", "metadef_tags"):
     INDEXES[_table] = {f"ix_{_table}_name": "name"}
     UNIQUE[_table] = {f"uq_{_table}_namespace_id_name": "namespace_id name"}
     REFERENCES[_table, "namespace_id"] = _SPACES
+
+COLUMNS |= {
+    "node_reference": {"node_reference_id": "bigint!", "node_reference_url": "string255!"},
+    "cached_images": {
+        "id": "bigint!",
+        "image_id": "string36!",
+        "last_accessed": "datetime!",
+        "last_modified": "datetime!",
+        "size": "bigint!",
+        "hits": "integer!",
+        "checksum": "string32",
+        "node_reference_id": "bigint!",
+    },
+}
+INDEXES |= {"node_reference": {}, "cached_images": {}}
+UNIQUE |= {
+    "node_reference": {"uq_node_reference_node_reference_url": "node_reference_url"},
+    "cached_images": {"ix_cached_images_image_id_node_reference_id": "image_id node_reference_id"},
+}
+REFERENCES["cached_images", "node_reference_id"] = "node_reference"

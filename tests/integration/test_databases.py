@@ -33,7 +33,9 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 def running(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[service.Service]:
     """API, worker and beat on that database."""
     state = tmp_path_factory.mktemp("gantry")
-    options = f"[database]\nconnection = {url}\n{_QUICK}"
+    options = (
+        f"[DEFAULT]\nimage_cache_dir = {state}/cache\n[database]\nconnection = {url}\n{_QUICK}"
+    )
     with service.running(state, "api", "worker", "beat", options=options) as whole:
         yield whole
 
@@ -242,6 +244,29 @@ def test_web_download_well_and_badly(running: service.Service) -> None:
     assert running.image(image_id)["size"] == len(DATA)
     assert running.ask("DELETE", f"/v2/images/{image_id}").status == 204
     service.wait_for(lambda: not running.left_over(), "the data to be gone", 10)
+
+
+def test_the_image_cache(running: service.Service) -> None:
+    image_id = running.create(disk_format="raw")
+    path = f"/v2/images/{image_id}/file"
+    assert running.ask("PUT", path, DATA).status == 204
+    assert running.ask("PUT", f"/v2/cache/{image_id}").status == 202
+
+    def listed() -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = running.ask("GET", "/v2/cache").json()["cached_images"]
+        return entries
+
+    service.wait_for(listed, "the worker to fetch it")
+    for _ in range(2):
+        assert running.ask("GET", path).data == DATA
+    assert [(one["image_id"], one["size"], one["hits"]) for one in listed()] == [
+        (image_id, len(DATA), 2)
+    ]
+    assert len(running.ask("GET", f"/v2/cache/nodes/{image_id}").json()) == 1
+    pruned = running.ask("POST", "/v2/cache/prune").json()
+    assert pruned == {"total_files_pruned": 0, "total_bytes_pruned": 0}
+    assert running.ask("DELETE", f"/v2/images/{image_id}").status == 204
+    assert listed() == []
 
 
 def test_a_killed_worker_is_replaced(running: service.Service) -> None:

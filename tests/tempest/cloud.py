@@ -30,15 +30,23 @@ class Cloud:
 
 @contextlib.contextmanager
 def running(
-    identity: keystone.Keystone, state: pathlib.Path, options: str, *, twice: bool = False
+    identity: keystone.Keystone,
+    state: pathlib.Path,
+    options: str,
+    *,
+    twice: bool = False,
+    caches: bool = False,
 ) -> Iterator[Cloud]:
-    """A Gantry with these options, in the catalog as `image`; `twice`: a second API as `image_remote`."""
+    """A Gantry with these options, in the catalog as `image`; `twice`: a second API as `image_remote`.
+
+    With `caches` that one is as if on another host, which has a cache and a worker of its own.
+    """
     identity.serve_images("http://127.0.0.1:1")  # the options name the endpoint
     whole = service.running(state, "api", "worker", "beat", options=identity.options() + options)
     with serving(state / "web") as files, whole as gantry:
         identity.serve_images(gantry.url)
         if twice:
-            _serve(identity, "image_remote", _second_api(gantry))
+            _serve(identity, "image_remote", _second_api(gantry, caches=caches))
         _define(identity, gantry)
         yield Cloud(identity, gantry, files)
 
@@ -52,10 +60,14 @@ def _define(identity: keystone.Keystone, gantry: service.Service) -> None:
     assert made.status == 201, made.data
 
 
-def _second_api(gantry: service.Service) -> str:
+def _second_api(gantry: service.Service, *, caches: bool) -> str:
     """Another API on the same database and staging directory; returns its URL."""
-    port = service.free_port()
-    words = f"GANTRY_API_PORT={port} exec {gantry.command('api')}"
+    port, own = service.free_port(), ""
+    if caches:
+        own = f"OS_GANTRY__HOST=second OS_DEFAULT__IMAGE_CACHE_DIR={gantry.state}/second-cache"
+        line = gantry.command("worker").replace("worker@%h", "second@%h")
+        gantry._spawn("second", ["sh", "-c", f"{own} exec {line}"])
+    words = f"{own} GANTRY_API_PORT={port} exec {gantry.command('api')}"
     gantry._spawn("second-api", ["sh", "-c", words])
     service.wait_for(functools.partial(_listens, port), "the second API to answer")
     return f"http://127.0.0.1:{port}"

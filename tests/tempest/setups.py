@@ -33,6 +33,8 @@ class SetUp:
     regex: str = ALL_TESTS
     #: Whether a second API shares the work.
     twice: bool = False
+    #: Whether there are image caches: then the second API is a host of its own, with a worker.
+    caches: bool = False
 
     def options(self, state: pathlib.Path) -> str:
         """Gantry's options: two file stores, all import methods, and what this set-up adds."""
@@ -42,6 +44,7 @@ class SetUp:
 enabled_backends = cheap:file,fast:file{self.stores}
 enabled_import_methods = [glance-direct,web-download,copy-image,glance-download]
 {self.default}
+{f"image_cache_dir = {state}/cache" if self.caches else ""}
 [glance_store]
 default_backend = fast
 [cheap]
@@ -75,8 +78,9 @@ FULL = SetUp(
     gantry=_LAX,
     plugins="image_conversion",
     twice=True,
+    caches=True,
     tempest={
-        "image": {"alternate_image_endpoint": "image_remote"},
+        "image": {"alternate_image_endpoint": "image_remote", "image_caching_enabled": "true"},
         "image-feature-enabled": _HTTP_TOLD
         | {
             "manage_locations": "true",

@@ -19,7 +19,8 @@ def test_tempest(setup: setups.SetUp, identity: keystone.Keystone, tmp_path: pat
     if setup is setups.FORMATS:
         manifest = disk_images.make(tmp_path / "formats")
         setup = setups.with_manifest(setup, manifest)
-    with cloud.running(identity, state, setup.options(state), twice=setup.twice) as place:
+    options = setup.options(state)
+    with cloud.running(identity, state, options, twice=setup.twice, caches=setup.caches) as place:
         _workspace(room, setups.conf(setup, place, room))
         words = ["run", "--regex", setup.regex]
         command = [str(suites.PROGRAMS / "tempest"), *words, "--concurrency", _CONCURRENCY]

@@ -120,6 +120,16 @@ def test_names_of_queues_where_staging_is_shared() -> None:
     assert own_queues.own(["fetch", "convert"]) == []
 
 
+def test_who_fetches_fetches_for_the_cache_of_its_host(configure: Configure) -> None:
+    configure("host = a\n[DEFAULT]\nimage_cache_dir = /var/cache/images\n")
+    assert own_queues.own(["fetch", "convert"]) == ["cache@a"]
+    assert own_queues.own(["convert", "upkeep"]) == []
+    configure(
+        "host = a\nstaging_is_shared = false\n[DEFAULT]\nimage_cache_dir = /var/cache/images\n"
+    )
+    assert own_queues.own(["fetch", "convert"]) == ["fetch@a", "convert@a", "cache@a"]
+
+
 def test_a_long_name_of_a_host(host: Callable[[str], None]) -> None:
     """It fits the column, and another host's is another one."""
     names = set()
