@@ -394,6 +394,12 @@ _GANTRY = [
     cfg.IntOpt(
         "conversion_timeout", default=6 * 3600, help="Seconds that one qemu-img convert may take."
     ),
+    cfg.BoolOpt(
+        "detect_disk_format",
+        default=False,
+        help="Import bare images whose disk_format is not set, and set it to what their data are; off: such "
+        "an import is refused, as by Glance.",
+    ),
     cfg.IntOpt(
         "decompression_ratio",
         default=200,
