@@ -86,4 +86,4 @@ class Dmg(_Banned):
         return _DMG_TRAILER in bytes(self.region("end").data)
 
 
-ALL = (Parallels, Bochs, Cloop, VmfsSparse, Dmg)
+ALL: tuple[type[format_inspector.FileInspector], ...] = (Parallels, Bochs, Cloop, VmfsSparse, Dmg)

@@ -144,8 +144,8 @@ def detect(found: Inspection) -> str:
 
     It is raw for what the record has no name for, be it a bare disk or something that `check` will refuse.
     """
-    known = config.CONF.image_format.disk_formats
-    return found.format if found.format in known and found.format != "gpt" else "raw"
+    name = found.format or "raw"
+    return name if name in config.CONF.image_format.disk_formats and name != "gpt" else "raw"
 
 
 def check(found: Inspection, disk_format: str | None, container_format: str | None) -> int | None:

@@ -36,16 +36,12 @@ _VMDK_PARENT = re.compile(r"^\s*parentcid\s*=(?!\s*f{8}\s*$)", re.MULTILINE)
 _VMDK_EXTENT = re.compile(r"^\s*(?:rw|rdonly|noaccess)\s+\d+\s+(\w+)", re.MULTILINE)
 
 
-def _check(name: str, check: object) -> format_inspector.SafetyCheck:
-    return format_inspector.SafetyCheck(name, check)  # type: ignore[arg-type]
-
-
 class Vhd(format_inspector.VHDInspector):
     """A VHD that begins with a copy of its footer: a dynamic one, or a difference."""
 
     def _initialize(self) -> None:
         super()._initialize()
-        self.add_safety_check(_check("parent", self._check_kind))
+        self.add_safety_check(format_inspector.SafetyCheck("parent", self._check_kind))
 
     @property
     def virtual_size(self) -> int:
@@ -92,8 +88,8 @@ class Vhdx(format_inspector.VHDXInspector):
         super()._initialize()
         for name, offset in _VHDX_HEADERS.items():
             self.new_region(name, format_inspector.CaptureRegion(offset, 128))
-        self.add_safety_check(_check("parent", self._check_parent))
-        self.add_safety_check(_check("log", self._check_log))
+        self.add_safety_check(format_inspector.SafetyCheck("parent", self._check_parent))
+        self.add_safety_check(format_inspector.SafetyCheck("log", self._check_log))
 
     def post_process(self) -> None:
         """Look for the disk's parameters, once the table that says where they are has passed."""
@@ -128,7 +124,7 @@ class Vdi(format_inspector.VDIInspector):
 
     def _initialize(self) -> None:
         super()._initialize()
-        self.add_safety_check(_check("parent", self._check_parent))
+        self.add_safety_check(format_inspector.SafetyCheck("parent", self._check_parent))
 
     def _check_parent(self) -> None:
         header = self.region("header").data
@@ -144,10 +140,10 @@ class Vmdk(format_inspector.VMDKInspector):
         super()._initialize()
         self.vmdktype = "formatnotfound"  # unset in the library where the text is not ASCII
         self.new_region("begin", format_inspector.CaptureRegion(0, 64 << 10, min_length=4))
-        self.add_safety_check(_check("capacity", self._check_capacity))
-        self.add_safety_check(_check("create_type", self._check_type))
-        self.add_safety_check(_check("parent", self._check_parent))
-        self.add_safety_check(_check("extents", self._check_extents))
+        self.add_safety_check(format_inspector.SafetyCheck("capacity", self._check_capacity))
+        self.add_safety_check(format_inspector.SafetyCheck("create_type", self._check_type))
+        self.add_safety_check(format_inspector.SafetyCheck("parent", self._check_parent))
+        self.add_safety_check(format_inspector.SafetyCheck("extents", self._check_extents))
 
     @property
     def format_match(self) -> bool:
@@ -195,4 +191,5 @@ _OURS: dict[str, type[format_inspector.FileInspector]] = {
 def each() -> list[format_inspector.FileInspector]:
     """A new inspector of every format that is known."""
     known = {name: one for name, one in format_inspector.ALL_FORMATS.items() if name != "raw"}
-    return [one() for one in [*(known | _OURS).values(), FixedVhd, *foreign_formats.ALL]]
+    kinds: list[type[format_inspector.FileInspector]] = [*(known | _OURS).values(), FixedVhd]
+    return [one() for one in [*kinds, *foreign_formats.ALL]]

@@ -407,6 +407,13 @@ _GANTRY = [
         help="How many times as large as the packed file what image_decompression makes of it may be; "
         "0: any. Less than 16 MiB is always taken.",
     ),
+    cfg.StrOpt(
+        "qemu_img_box",
+        default="auto",
+        choices=["auto", "required", "off"],
+        help="Whether qemu-img sees its files only (bubblewrap). auto: where the host can do it, else a "
+        "warning; required: workers do not start where it cannot.",
+    ),
     cfg.IntOpt(
         "qemu_img_memory_mib",
         default=2048,

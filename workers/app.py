@@ -1,7 +1,11 @@
 """Celery's app as workers and beat run it: `celery -A workers.app worker`, `celery -A workers.app beat`."""
 
-from flows import import_image
-from images import db, queue, service
+from typing import Any
+
+from celery import signals
+
+from flows import box, import_image
+from images import db, errors, queue, service
 from workers import hosts, jobs, liveness, schedule
 
 conf = service.start()
@@ -28,5 +32,19 @@ app.conf.update(
     worker_cancel_long_running_tasks_on_connection_loss=False,
     beat_schedule=schedule.entries(),
 )
+
+
+@signals.worker_init.connect
+def look_for_a_box(**_: Any) -> None:
+    """Warn, or refuse to start, where qemu-img could see more than its files; beat does not run it.
+
+    Raises:
+        SystemExit: the operator requires the box, and this host has none.
+    """
+    try:
+        box.warn()
+    except errors.Invalid as error:
+        raise SystemExit(str(error)) from error
+
 
 __all__ = ["app", "hosts", "jobs", "liveness"]

@@ -160,12 +160,11 @@ def test_several_formats_at_once(tmp_path: pathlib.Path) -> None:
 
 def test_a_vhd_of_fixed_size() -> None:
     """Known by its footer, also with a partition table in it; its bytes may be called raw as well."""
-    for disk in (bytes(3 * MIB), bytes(disks.mbr(bytearray(3 * MIB)))):
-        data = disks.fixed_vhd(disk)
+    empty, parted = bytes(3 * MIB), bytes(disks.mbr(bytearray(3 * MIB)))
+    for data in (disks.fixed_vhd(empty), disks.fixed_vhd(parted)):
         assert formats.check(inspect(data), "vhd", "bare") == 3 * MIB
         assert formats.check(inspect(data), "raw", "bare") == 3 * MIB + 512
-    other = data[:-1] + b"x"
-    assert inspect(other).format == "gpt"
+    assert inspect(disks.fixed_vhd(parted)[:-1] + b"x").format == "gpt"
 
 
 def test_the_size_of_a_vhd_that_was_resized(tmp_path: pathlib.Path) -> None:
