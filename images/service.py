@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
-from images import config, errors, properties, protections, queue, quota, stores
+from images import config, errors, properties, protections, queue, quota, store_options
 
 
 def start(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
@@ -18,7 +18,7 @@ def start(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
     """
     conf = config.load(files)
     try:
-        stores.register_options(conf)
+        store_options.register(conf)
         quota.configure(conf)
         properties.configure(conf)
         protections.load()
