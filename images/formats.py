@@ -126,7 +126,7 @@ def _sized(verdict: Inspection, size: int | None) -> Inspection:
     if size is None or 0 <= size <= _ABSURD:
         return dataclasses.replace(verdict, virtual_size=size or None)
     name = str(verdict.format)
-    failed = verdict.unsafe.get(name, {}) | {"virtual_size": f"it claims {size} bytes"}
+    failed = verdict.unsafe.get(name) or {"virtual_size": f"it claims {size} bytes"}
     return dataclasses.replace(verdict, unsafe=verdict.unsafe | {name: failed})
 
 
