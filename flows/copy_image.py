@@ -14,5 +14,5 @@ def build(plan: imports.Plan) -> linear_flow.Flow:
         flow.add(afford.Afford("afford"))
     flow.add(unordered_flow.Flow("stores").add(*[copy.Copy(name) for name in plan.stores]))
     # Staging is empty, unless this goes on with an import whose worker died (`imports.begin`).
-    flow.add(finish.Finish(plan.stores), tidy.Tidy("tidy"))
+    flow.add(finish.Finish(plan.stores), tidy.Tidy(plan.stores))
     return flow

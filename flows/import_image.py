@@ -40,7 +40,7 @@ def build(plan: imports.Plan, *before: task.Task) -> linear_flow.Flow:
     flow.add(digest.Digest("digest"))
     # At the same time, where there are several (`workers.engine`).
     flow.add(unordered_flow.Flow("stores").add(*[store.Store(name) for name in plan.stores]))
-    flow.add(activate.Activate(plan.stores), tidy.Tidy("tidy"))
+    flow.add(activate.Activate(plan.stores), tidy.Tidy())
     return flow
 
 

@@ -44,6 +44,8 @@ def copy(
         _check(made.path or file, digest, lambda: writer.on_bytes(size))
     except errors.ImportFailed:
         stores.delete(url, metadata)
+        if not opened.path:
+            file.unlink(missing_ok=True)  # the next try is to bring them again
         raise
     return url, metadata
 
@@ -51,12 +53,16 @@ def copy(
 def _staged(
     image_id: str, size: int, opened: stores.Opened, on_bytes: Callable[[int], object]
 ) -> pathlib.Path:
-    """The bytes of a store that is not local, in staging."""
+    """The bytes of a store that is not local, in staging: brought by the copy that comes first.
+
+    A file of this name is whole, and each copy is held against the record, so what is known of it besides
+    does not count: a store that has linked it has changed it in that respect.
+    """
     file = staging.path(image_id)
     while not _brings.acquire(timeout=readahead.TICK):
         on_bytes(0)
     try:
-        if staging.facts(file) is None:
+        if not file.exists() or file.stat().st_size != size:
             _bring(image_id, size, opened, on_bytes)
     finally:
         _brings.release()

@@ -5,7 +5,16 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
-from images import config, errors, properties, protections, queue, quota, store_options
+from images import (
+    config,
+    errors,
+    properties,
+    protections,
+    queue,
+    quota,
+    service_tokens,
+    store_options,
+)
 
 
 def start(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
@@ -22,6 +31,7 @@ def start(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
         quota.configure(conf)
         properties.configure(conf)
         protections.load()
+        service_tokens.check()
     except (cfg.Error, errors.Invalid) as error:
         raise SystemExit(f"gantry: the configuration cannot be used: {error}") from error
     queue.configure(conf.gantry.broker_url)

@@ -1,6 +1,8 @@
 """Several stores are written at the same time: what is shared, and what happens where one of them fails."""
 
+import contextlib
 import hashlib
+import http.server
 import os
 import pathlib
 import shutil
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from images import db, errors, imports, leases, models, staging
+from tests import web
 from tests.functional import importing
 from tests.functional.conftest import OWNER, Api, Caller
 from workers import engine, heartbeat, jobs
@@ -22,21 +25,25 @@ COPY = {"name": "copy-image"}
 PATIENCE = 60
 
 
-@pytest.fixture
-def api(caller: Caller, tmp_path: pathlib.Path) -> Api:
-    """An administrator of a service with four file stores."""
-    sections = "".join(
-        f"[{name}]\nfilesystem_store_datadir = {tmp_path}/{name}\n" for name in NAMES
-    )
+def start(caller: Caller, room: pathlib.Path) -> Api:
+    """An administrator of a service with four file stores, and the web to read from."""
+    sections = "".join(f"[{name}]\nfilesystem_store_datadir = {room}/{name}\n" for name in NAMES)
     backends = ",".join(f"{name}:file" for name in NAMES)
     return caller(
         roles="admin",
-        options=f"enabled_backends = {backends}\n"
+        options=f"enabled_backends = {backends},web:http\nshow_multiple_locations = true\n"
         f"enabled_import_methods = [glance-direct,copy-image]\n{sections}"
         f"[glance_store]\ndefault_backend = one\n"
-        f"[os_glance_staging_store]\nfilesystem_store_datadir = {tmp_path}/staging\n"
+        f"[os_glance_staging_store]\nfilesystem_store_datadir = {room}/staging\n"
+        "[import_filtering_opts]\nallowed_hosts = [127.0.0.1]\nallowed_ports = []\n"
         "[gantry]\nretry_pause = 0.01\ntries = 2\nheartbeat_seconds = 0.1\n",
     )
+
+
+@pytest.fixture
+def api(caller: Caller, tmp_path: pathlib.Path) -> Api:
+    """As `start` makes it."""
+    return start(caller, tmp_path)
 
 
 class Meeting(importing.Watch):
@@ -149,6 +156,43 @@ def importing_message(plan: imports.Plan) -> str | None:
     """What the task says in the end; its image is gone, and cannot be asked for it."""
     with db.reading() as session:
         return session.get_one(models.TaskInfo, plan.lease.task_id).message
+
+
+@pytest.mark.parametrize("must_succeed", [True, False])
+def test_what_copies_have_brought_waits_for_another_try(
+    caller: Caller, tmp_path: pathlib.Path, must_succeed: bool
+) -> None:
+    """From a store that is no directory: it is asked once, by whichever copy comes first."""
+    served: list[int] = []
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        served.append(len(DATA))
+        web.whole(DATA)(handler)
+
+    api = start(caller, tmp_path)
+    with web.serving({"/data": answer}) as url:
+        image_id = api.create(**importing.FORMATS)
+        change = {
+            "op": "add",
+            "path": "/locations/-",
+            "value": {"url": f"{url}/data", "metadata": {}},
+        }
+        assert api.patch(image_id, change).status_code == 200
+        asked_for_size = len(served)
+        (tmp_path / "two").rmdir()
+        (tmp_path / "two").touch()
+        options = ALL | {"all_stores_must_succeed": must_succeed}
+        task_id = importing.asked(api, image_id, COPY, **options)
+        fails = pytest.raises(errors.ImportFailed) if must_succeed else contextlib.nullcontext()
+        with fails:
+            jobs.run_import(task_id)
+        assert len(served) == asked_for_size + 1
+    assert staging.path(image_id).read_bytes() == DATA
+    (tmp_path / "two").unlink()
+    (tmp_path / "two").mkdir()
+    assert jobs.run_import(importing.asked(api, image_id, COPY, **ALL)) == "active"
+    assert (tmp_path / "two" / image_id).read_bytes() == DATA
+    assert not list(staging.path().iterdir())
 
 
 def test_progress_is_that_of_all_stores(api: Api) -> None:
