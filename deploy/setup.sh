@@ -46,6 +46,7 @@ missing_packages() {
     [ -s /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     command -v qemu-img >/dev/null || echo qemu-utils
     { command -v prlimit && command -v setpriv; } >/dev/null || echo util-linux
+    command -v bwrap >/dev/null || echo bubblewrap
     [ "$MODE" = runtime ] || [ "$MODE" = notifications ] || [ "$MODE" = rbd ] || command -v curl >/dev/null || echo curl
     # gophercloud's own tests, and Go to build them.
     [ "$MODE" != clients ] || command -v go >/dev/null || echo golang-go

@@ -1,18 +1,17 @@
-"""qemu-img, run as on hostile bytes: the format forced, resources bounded, in a session of its own."""
+"""qemu-img, run as on hostile bytes: the format forced, resources bounded, in a box (`flows.box`)."""
 
-import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import re
 import select
-import shutil
-import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Any
 
+from flows import box
 from images import config, errors
 
 #: Seconds of processor time and of patience that reading a header may cost.
@@ -42,7 +41,13 @@ def info(file: pathlib.Path, image_format: str) -> Info:
     Raises:
         UnacceptableFormat: it is not of this format, or refers to other files.
     """
-    told = json.loads(_output(["info", "--output=json", "-f", image_format, str(file)]))
+    told = _told(file, image_format, "info")
+    _judge(told, image_format)
+    return Info(told["format"], told["virtual-size"])
+
+
+def _judge(told: Any, image_format: str) -> None:
+    """Refuse what qemu-img itself finds suspicious, although the gate has let it pass."""
     details = told.get("format-specific", {}).get("data", {})
     if told["format"] != image_format:
         raise errors.UnacceptableFormat(f"qemu-img takes the data for {told['format']}")
@@ -51,17 +56,18 @@ def info(file: pathlib.Path, image_format: str) -> Info:
     kind = details.get("create-type")
     if kind and kind not in config.CONF.image_format.vmdk_allowed_types:
         raise errors.UnacceptableFormat(f"VMDK images of type {kind} are not accepted here")
-    return Info(told["format"], told["virtual-size"])
 
 
 def check(file: pathlib.Path, image_format: str) -> None:
     """Let qemu-img hold an image's tables against its length, which finds a file that was cut.
 
     Raises:
-        UnacceptableFormat: the tables are broken, or point behind the end of the file.
+        UnacceptableFormat: the tables are broken, or point behind the end of the file; or it is no image of
+            this format that may be opened together with what it names, as `info` finds.
     """
-    arguments = ["check", "--output=json", "-f", image_format, str(file)]
-    ended = _run(arguments, _INFO_SECONDS)
+    told = _told(file, image_format, "info")
+    _judge(told, image_format)
+    ended = _run(file, ["check", "--output=json", *_as(image_format)])
     try:
         report = json.loads(ended.stdout)
     except ValueError:
@@ -72,41 +78,53 @@ def check(file: pathlib.Path, image_format: str) -> None:
     missing = end - file.stat().st_size
     if missing > 0 and report.get("compressed-clusters", 0):
         # Compressed data are as long as they are; the file may end with them, within a cluster.
-        missing -= _cluster_size(file, image_format) - 1
+        missing -= int(told.get("cluster-size", 1)) - 1
     if broken or ended.returncode not in (0, 3) or missing > 0:
         raise errors.UnacceptableFormat(f"The {image_format} data are damaged or cut short")
 
 
-def _cluster_size(file: pathlib.Path, image_format: str) -> int:
-    told = json.loads(_output(["info", "--output=json", "-f", image_format, str(file)]))
-    return int(told.get("cluster-size", 1))
+def measure(file: pathlib.Path, image_format: str) -> int:
+    """Bytes of its disk that an image holds, unpacked, with their tables: what a conversion writes at most.
+
+    Raises:
+        UnacceptableFormat: qemu-img cannot read its tables.
+    """
+    return int(_told(file, image_format, "measure", "-O", "qcow2")["required"])
 
 
 def convert(
     source: tuple[pathlib.Path, str],
     target: tuple[pathlib.Path, str],
     on_share: Callable[[float], None],
+    *,
+    most: int,
 ) -> None:
     """Convert `source` (file and format) to `target`; `on_share` is told the share done, 0 to 1.
 
-    `on_share` is called at least twice a second; what it raises stops qemu-img and all its children.
+    `on_share` is called at least twice a second; what it raises stops qemu-img and all its children. `target`
+    is there, empty, and will have `most` bytes at most; it is left as it is where this raises.
 
     Raises:
         ImportFailed: qemu-img failed, or took longer than `[gantry] conversion_timeout`.
+        LimitExceeded: the outcome would be larger than `most`.
         StorageFull: staging has no room for the outcome.
     """
+    seconds = config.CONF.gantry.conversion_timeout
     # -W: the order of writes does not matter in a new file, and it doubles the speed.
-    arguments = ["convert", "-p", "-W", "-t", _cache(source[0]), "-f", source[1], "-O", target[1]]
-    arguments += _OPTIONS.get(target[1], [])
-    command = _command(
-        [*arguments, str(source[0]), str(target[0])], config.CONF.gantry.conversion_timeout
-    )
-    with _started(command) as process:
+    arguments = ["convert", "-p", "-W", "-t", _cache(source[0]), *_as(source[1]), "-O", target[1]]
+    arguments += [*_OPTIONS.get(target[1], []), box.SOURCE, box.TARGET]
+    command = box.command(arguments, source=source[0], target=target[0], seconds=seconds, most=most)
+    with box.started(command) as process:
         _follow(process, on_share)
         complaint = (process.stderr.read() if process.stderr else b"").decode(errors="replace")
         if process.wait() != 0:
-            raise _failure(complaint)
+            raise _failure(process.returncode, complaint, most)
     on_share(1.0)
+
+
+def _as(image_format: str) -> list[str]:
+    """What qemu-img is to take a file for; it is never left to guess."""
+    return ["-f", image_format]
 
 
 def _cache(source: pathlib.Path) -> str:
@@ -135,7 +153,12 @@ def _follow(process: subprocess.Popen[bytes], on_share: Callable[[float], None])
             raise errors.ImportFailed("The conversion took too long")
 
 
-def _failure(complaint: str) -> errors.GantryError:
+def _failure(code: int, complaint: str, most: int) -> errors.GantryError:
+    limit = box.passed(code, complaint)
+    if limit == "size":
+        return errors.LimitExceeded(f"The converted image would have more than {most} bytes")
+    if limit == "time":
+        return errors.ImportFailed("The conversion took too much processor time")
     if "No space left" in complaint:
         return errors.StorageFull("The staging area is full")
     # Paths stand before and between colons; what qemu-img complains of stands behind the last one.
@@ -143,55 +166,23 @@ def _failure(complaint: str) -> errors.GantryError:
     return errors.ImportFailed(f"qemu-img could not convert the image: {why}")
 
 
-def _output(arguments: list[str]) -> bytes:
-    ended = _run(arguments, _INFO_SECONDS)
-    if ended.returncode != 0:
-        raise errors.UnacceptableFormat("qemu-img cannot open the image")
-    return ended.stdout
+def _told(file: pathlib.Path, image_format: str, what: str, *options: str) -> Any:
+    """What qemu-img says of a file, as JSON."""
+    ended = _run(file, [what, "--output=json", *_as(image_format), *options])
+    try:
+        return json.loads(ended.stdout if ended.returncode == 0 else b"")
+    except ValueError as error:
+        raise errors.UnacceptableFormat(
+            f"qemu-img cannot open the image as {image_format}"
+        ) from error
 
 
-def _run(arguments: list[str], seconds: int) -> subprocess.CompletedProcess[bytes]:
-    with _started(_command(arguments, seconds)) as process:
+def _run(file: pathlib.Path, arguments: list[str]) -> subprocess.CompletedProcess[bytes]:
+    """Ask about a file, which is the last argument; nothing is written, and soon over."""
+    command = box.command([*arguments, box.SOURCE], source=file, seconds=_INFO_SECONDS)
+    with box.started(command) as process:
         try:
-            out, complaint = process.communicate(timeout=seconds)
+            out, complaint = process.communicate(timeout=_INFO_SECONDS)
         except subprocess.TimeoutExpired as error:
             raise errors.UnacceptableFormat("qemu-img took too long to read the image") from error
         return subprocess.CompletedProcess(process.args, process.returncode, out, complaint)
-
-
-def _command(arguments: list[str], seconds: int) -> list[str]:
-    """The command line: it dies with its worker, and has bounded memory and processor time.
-
-    Raises:
-        ImportFailed: a program is missing on this host.
-    """
-    for program in ("setpriv", "prlimit", "qemu-img"):
-        if shutil.which(program) is None:
-            raise errors.ImportFailed(
-                f"The worker's host has no {program}; its operator must install it"
-            )
-    memory = config.CONF.gantry.qemu_img_memory_mib << 20
-    limits = ["prlimit", f"--as={memory}", f"--cpu={seconds}", "--core=0", "--"]
-    return ["setpriv", "--pdeathsig", "KILL", "--", *limits, "qemu-img", *arguments]
-
-
-@contextlib.contextmanager
-def _started(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a session of its own, of which nothing is left when the block ends."""
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
-    )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for pipe in (process.stdout, process.stderr):
-            if pipe:
-                pipe.close()

@@ -86,9 +86,14 @@ def check_image(image: models.Image, request: Request) -> None:
             f"Image is {image.status}; {method.name} needs it {' or '.join(method.accepts)}"
         )
     for column in ("container_format", "disk_format"):
-        if getattr(image, column) is None:
+        if getattr(image, column) is None and not (column == "disk_format" and _is_told(image)):
             raise errors.Conflict(f"'{column}' needs to be set before import")
     method.check(request.fields)
+
+
+def _is_told(image: models.Image) -> bool:
+    """Whether its bytes will tell its disk_format: those of other containers are not looked at."""
+    return config.CONF.gantry.detect_disk_format and image.container_format == "bare"
 
 
 def start(

@@ -470,12 +470,25 @@ _GANTRY = [
     cfg.IntOpt(
         "conversion_timeout", default=6 * 3600, help="Seconds that one qemu-img convert may take."
     ),
+    cfg.BoolOpt(
+        "detect_disk_format",
+        default=False,
+        help="Import bare images whose disk_format is not set, and set it to what their data are; off: such "
+        "an import is refused, as by Glance.",
+    ),
     cfg.IntOpt(
         "decompression_ratio",
         default=200,
         min=0,
         help="How many times as large as the packed file what image_decompression makes of it may be; "
         "0: any. Less than 16 MiB is always taken.",
+    ),
+    cfg.StrOpt(
+        "qemu_img_box",
+        default="auto",
+        choices=["auto", "required", "off"],
+        help="Whether qemu-img sees its files only (bubblewrap). auto: where the host can do it, else a "
+        "warning; required: workers do not start where it cannot.",
     ),
     cfg.IntOpt(
         "qemu_img_memory_mib",

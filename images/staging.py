@@ -138,12 +138,14 @@ def receive(
 
     Raises:
         SizeMismatch: more or fewer bytes than `size` arrived.
-        LimitExceeded: the stream is longer than `image_size_cap`.
+        LimitExceeded: the stream is longer than `image_size_cap`, or is known to become so.
         Gone: the image was deleted while its bytes arrived, or others have taken their place.
         StorageFull, Unavailable: the staging directory cannot take it.
     """
     part = keep.part if keep else path(image_id, f".{secrets.token_hex(8)}.part")
     final, record = keep.final if keep else path(image_id), _record(digest=digest)
+    if size is not None:
+        admit(size)
     try:
         part.unlink(missing_ok=True)
         # What needs no digest will be converted, and read for that.
@@ -244,7 +246,7 @@ def _read(
         while size := source.readinto(room := line.room()):
             total += size
             if total > cap:
-                raise errors.LimitExceeded(f"The image is larger than image_size_cap, {cap} bytes")
+                raise _over_cap()
             piece = room[:size]
             inspector.feed(piece)
             line.send(piece)
@@ -263,6 +265,62 @@ def facts(file: pathlib.Path) -> Facts | None:
         return known if known.identity == _identity(file.stat()) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def create(file: pathlib.Path) -> None:
+    """Make a new, empty file in staging.
+
+    Raises:
+        StorageFull, Unavailable: there is no room for it, or the staging area cannot be used.
+    """
+    try:
+        file.touch(exist_ok=False)
+    except OSError as error:
+        raise _translated(error) from error
+
+
+def admit(size: int) -> None:
+    """Refuse a stream that is known to be too long, before a byte of it is written.
+
+    Raises:
+        LimitExceeded: `size` is more than `image_size_cap`.
+        StorageFull, Unavailable: as `check_room`.
+    """
+    if size > config.CONF.image_size_cap:
+        raise _over_cap()
+    check_room(size)
+
+
+def check_room(size: int) -> None:
+    """Refuse what staging has no room for, before a byte of it is written.
+
+    Raises:
+        StorageFull: `size` bytes are more than are free.
+        Unavailable: the staging area cannot be used.
+    """
+    free = free_bytes()
+    if size > free:
+        raise errors.StorageFull(
+            f"The staging area is full: {size} bytes are needed, {free} are free"
+        )
+
+
+def free_bytes() -> int:
+    """How many bytes the staging area could take now.
+
+    Raises:
+        Unavailable: it cannot be used.
+    """
+    try:
+        there = os.statvfs(path())
+    except OSError as error:
+        raise _translated(error) from error
+    return there.f_bavail * there.f_frsize
+
+
+def _over_cap() -> errors.LimitExceeded:
+    cap = config.CONF.image_size_cap
+    return errors.LimitExceeded(f"The image is larger than image_size_cap, {cap} bytes")
 
 
 def sync(what: pathlib.Path) -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 from celery import signals
 
-from flows import import_image
-from images import cache, db, queue, service
+from flows import box, import_image
+from images import cache, db, errors, queue, service
 from workers import hosts, jobs, liveness, reloading, schedule
 
 conf = service.start()
@@ -39,6 +39,19 @@ app.conf.update(
 def check_places(**_: Any) -> None:
     """A worker needs staging; beat, which has this app too, does not."""
     service.check_places()
+
+
+@signals.worker_init.connect
+def look_for_a_box(**_: Any) -> None:
+    """Warn, or refuse to start, where qemu-img could see more than its files; beat does not run it.
+
+    Raises:
+        SystemExit: the operator requires the box, and this host has none.
+    """
+    try:
+        box.warn()
+    except errors.Invalid as error:
+        raise SystemExit(str(error)) from error
 
 
 __all__ = ["app", "hosts", "jobs", "liveness", "reloading"]

@@ -10,7 +10,9 @@ from flows import qemu_img, room
 from flows import watch as watching
 from images import config, errors, formats, imports, quota, staging
 
-#: What qemu-img calls the disk formats;  that qemu-img has for them.
+#: Bytes that the tables of an image may take besides a 64th of its disk.
+_TABLES = 64 << 20
+#: What qemu-img calls the disk formats.
 _QEMU_NAMES = {"raw": "raw", "qcow2": "qcow2", "vmdk": "vmdk", "vdi": "vdi", "vhdx": "vhdx"} | {
     "vhd": "vpc"
 }
@@ -30,6 +32,7 @@ class Convert(task.Task):
         Raises:
             UnacceptableFormat: the source is not what is declared, or refers to other files.
             LimitExceeded: the outcome is more than this image, or its owner, may have.
+            StorageFull: staging has no room for it.
             ImportFailed: qemu-img cannot convert it.
         """
         target = config.CONF.image_conversion.output_format
@@ -42,12 +45,15 @@ class Convert(task.Task):
         described = qemu_img.info(source, _QEMU_NAMES[declared])
         if target == "raw":  # so much will come out, whatever went in
             _claim(watch.plan, described.virtual_size)
+        _check_room(source, declared, described.virtual_size)
         output = _output(watch.plan)
         _remove_outputs(watch.plan)
+        staging.create(output)
         qemu_img.convert(
             (source, _QEMU_NAMES[declared]),
             (output, _QEMU_NAMES[target]),
             self._heard(watch, staged["size"], output, described.virtual_size),
+            most=_most(target, described.virtual_size),
         )
         staging.sync(output)  # before the flow's state says that it is there: qemu-img does not
         return staged | {
@@ -103,6 +109,19 @@ def _claim(plan: imports.Plan, size: int) -> None:
     _check_cap(size)
     if quota.enabled:
         room.claim(plan, size)
+
+
+def _check_room(source: pathlib.Path, declared: str, virtual: int) -> None:
+    """Refuse what staging has no room for. What is empty costs nothing, in whichever format."""
+    if virtual > staging.free_bytes():
+        staging.check_room(qemu_img.measure(source, _QEMU_NAMES[declared]))
+
+
+def _most(target: str, virtual: int) -> int:
+    """How large the outcome may grow: a raw disk is as long as it is, the others have tables as well."""
+    whole = virtual if target == "raw" else virtual + virtual // 64 + _TABLES
+    cap: int = config.CONF.image_size_cap
+    return min(whole, cap)
 
 
 def _check_cap(size: int) -> None:

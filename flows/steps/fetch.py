@@ -15,12 +15,21 @@ class Fetch(task.Task):
     default_provides = "staged"
 
     def execute(self, watch: watching.Watch, formats: dict[str, Any]) -> dict[str, Any]:
-        """Fetch; a second run finds, or fetches, the same bytes."""
+        """Fetch; a second run finds, or fetches, the same bytes.
+
+        Raises:
+            LimitExceeded, StorageFull: the source says that there will be more than may, or can, be staged.
+        """
         plan = watch.plan
         meter = room.meter(plan, formats["disk_format"]) if quota.enabled else None
+        brings, promised = room.brings(plan), -1
 
         def heard(done: int, total: int | None) -> None:
+            nonlocal promised
             watch.report(self.name, done, total)
+            if brings and total is not None and total != promised:
+                promised = total
+                staging.admit(total - done)
             if meter:
                 meter.arrived(max(done, total or 0))
 

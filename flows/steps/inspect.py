@@ -38,13 +38,16 @@ class Inspect(task.Task):
 def judged(staged: dict[str, Any], facts: staging.Facts) -> dict[str, Any]:
     """`staged` with its virtual size, if the file is what the record declares.
 
+    A record that declares nothing, which `[gantry] detect_disk_format` allows, gets what was found.
+
     Raises:
         UnacceptableFormat: it is not, or is cut, or unsafe.
     """
-    virtual = formats.check(facts.inspection, staged["disk_format"], staged["container_format"])
+    declared = staged["disk_format"] or formats.detect(facts.inspection)
+    virtual = formats.check(facts.inspection, declared, staged["container_format"])
     if staged["container_format"] == "bare" and facts.inspection.format in _CHECKABLE:
         qemu_img.check(pathlib.Path(facts.path), facts.inspection.format)
-    return staged | {"virtual_size": virtual}
+    return staged | {"disk_format": declared, "virtual_size": virtual}
 
 
 def _will_be_unpacked(staged: dict[str, Any]) -> bool:

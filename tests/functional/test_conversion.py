@@ -126,22 +126,38 @@ def test_by_glance_download(caller: Caller, tmp_path: pathlib.Path, target: str)
     "text",
     [
         b"#!/bin/sh\necho hello\n",
-        b'# Disk DescriptorFile\nversion=1\ncreateType="monolithicFlat"\n'
-        b'RW 4 FLAT "/etc/passwd" 0\n',
         b"<?xml version='1.0'?>\n<Parallels_disk_image>\n",
-        b"WithoutFreeSpace",
+        b"version of 1\n",
     ],
-    ids=["script", "vmdk-descriptor", "xml", "parallels"],
+    ids=["script", "xml", "words"],
 )
 def test_a_raw_disk_that_begins_with_text(
     caller: Caller, tmp_path: pathlib.Path, target: str, text: bytes
 ) -> None:
-    """qemu-img, if it might guess, would take it for something else, and open what it names."""
+    """It stays what it is."""
     data = text.ljust(MIB, b"\0")
     api = caller(options=options(target))
     image = importing.imported(api, importing.staged(api, data))
     assert image["disk_format"] == target
     assert contents(api, tmp_path, image) == data
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'# Disk DescriptorFile\nversion=1\ncreateType="monolithicFlat"\n'
+        b'RW 4 FLAT "/etc/passwd" 0\n',
+        b"WithoutFreeSpace",
+    ],
+    ids=["vmdk-descriptor", "parallels"],
+)
+def test_a_raw_disk_that_is_none(caller: Caller, target: str, text: bytes) -> None:
+    """qemu-img, if it might guess, would take it for something else, and open what it names."""
+    api = caller(options=options(target))
+    why = importing.refused(api, importing.staged(api, text.ljust(MIB, b"\0")))
+    assert "declared raw; the data are" in why
+    assert list(staging.path().iterdir()) == []
 
 
 def test_the_outcome_is_of_the_format_that_the_record_names(

@@ -8,26 +8,9 @@ import pytest
 
 from images import errors, formats
 from tests.conftest import Configure
+from tests.unit.disks import MIB, inspect, made
 
 pytestmark = pytest.mark.usefixtures("configure")
-
-MIB = 1 << 20
-
-
-def made(directory: pathlib.Path, disk_format: str, *options: str) -> bytes:
-    """An image of 64 MiB in a format of qemu-img."""
-    file = directory / f"image.{disk_format}"
-    command = ["qemu-img", "create", "-q", "-f", disk_format, *options, str(file), "64M"]
-    subprocess.run(command, check=True, cwd=directory)
-    return file.read_bytes()
-
-
-def inspect(data: bytes, piece: int = 300_000) -> formats.Inspection:
-    """Feed the data piece by piece."""
-    inspector = formats.Inspector()
-    for at in range(0, len(data), piece):
-        inspector.feed(data[at : at + piece])
-    return inspector.finish()
 
 
 @pytest.mark.parametrize("disk_format", ["qcow2", "vmdk", "vhdx", "vdi"])

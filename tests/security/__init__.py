@@ -1,0 +1,1 @@
+"""Attacks on an image service that have had an advisory, and that nothing comes of them."""
