@@ -24,7 +24,7 @@ run: setup ## keep the service up and print how to use it (state in ./var; Ctrl-
 	@exec python -m deploy.run $(if $(STATE),--state "$(STATE)")
 
 test: lint ## every check, then the tests that need no server but their own
-	pytest -n 2 --dist loadfile tests/system tests/contract tests/functional tests/unit --ignore tests/system/long
+	pytest -n 2 --dist loadfile tests/system tests/contract tests/functional tests/security tests/unit --ignore tests/system/long
 
 lint: ## ruff, mypy and the import rules
 	@deploy/setup.sh dev

@@ -417,11 +417,7 @@ def _is_web(driver: Any) -> bool:
 
 def _trust(metadata: dict[str, Any] | None) -> remote.Trust:
     conf = config.CONF[_named(metadata) or default_id()] if multi() else config.CONF.glance_store
-    return remote.Trust(
-        certificates=conf.https_ca_certificates_file,
-        verify=bool(conf.https_ca_certificates_file) or not conf.https_insecure,
-        proxies=dict(conf.http_proxy_information),
-    )
+    return remote.trust(conf)
 
 
 def _read_file(path: pathlib.Path, offset: int, length: int) -> Iterator[bytes]:

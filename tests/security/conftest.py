@@ -1,0 +1,17 @@
+"""The WSGI application, as the functional tests have it, and what no attack may reach."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.functional.conftest import api, caller, empty_database, execute
+from tests.security import canary
+
+__all__ = ["api", "bird", "caller", "empty_database", "execute"]
+
+
+@pytest.fixture
+def bird() -> Iterator[canary.Canary]:
+    """A canary on loopback."""
+    with canary.sitting() as one:
+        yield one
