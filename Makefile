@@ -36,6 +36,8 @@ lint: ## ruff, mypy and the import rules
 integration: ## large and hostile bodies, PostgreSQL, MariaDB, S3, Swift and RBD on Ceph, schemathesis, long runs of real processes
 	@deploy/setup.sh integration
 	@deploy/setup.sh ceph || echo "Without Ceph the tests of S3, Swift and RBD are skipped; each says so."
+	@deploy/setup.sh keystone
+	@deploy/setup.sh glance
 	pytest -n 2 --dist loadfile tests/integration tests/system/long $(ALONE:%=--ignore %)
 	pytest -s $(ALONE)
 
