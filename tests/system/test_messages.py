@@ -2,6 +2,7 @@
 
 import pathlib
 import pickle
+import stat
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,6 +58,17 @@ def works(whole: service.Service) -> None:
 def said(whole: service.Service, word: bytes) -> None:
     """The worker has said so."""
     service.wait_for(lambda: word in whole.log("worker"), word.decode())
+
+
+def test_the_embedded_broker_is_for_one_user(whole: service.Service) -> None:
+    """It has no port, and nobody else may enter its directory or open its socket."""
+    path = broker.socket_path(whole.state)
+    modes = [stat.S_IMODE(one.stat().st_mode) for one in (path.parent, path)]
+    assert modes == [0o700, 0o700]
+    listening = [
+        one for process in whole.family("broker") for one in process.net_connections("inet")
+    ]
+    assert listening == []
 
 
 def test_a_pickled_message(whole: service.Service, tmp_path: pathlib.Path) -> None:
