@@ -55,14 +55,15 @@ def pools(trust: Trust, scheme: str, gate: Gate) -> urllib3.PoolManager:
     }
     if not trust.verify:  # the operator has decided so (glance_store's default)
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    made: urllib3.PoolManager
     if proxy := trust.proxies.get(scheme):
         made = _proxied(proxy if "://" in proxy else f"http://{proxy}", options)
         gate = dataclasses.replace(gate, judges=False)
     else:
         made = urllib3.PoolManager(**options)
     made.pool_classes_by_scheme = {
-        "http": functools.partial(_HTTPPool, gate=gate),
-        "https": functools.partial(_HTTPSPool, gate=gate),
+        "http": functools.partial(_HTTPPool, gate=gate),  # type: ignore[dict-item]
+        "https": functools.partial(_HTTPSPool, gate=gate),  # type: ignore[dict-item]
     }
     return made
 

@@ -10,7 +10,7 @@ from oslo_config import cfg
 from oslo_config import types as option_types
 
 
-class Network(option_types.ConfigType):  # type: ignore[misc]
+class Network(option_types.ConfigType):
     """10.0.0.0/8, fd00::/8, or a single address."""
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Network(option_types.ConfigType):  # type: ignore[misc]
         return str(value)
 
 
-class HostHeader(option_types.ConfigType):  # type: ignore[misc]
+class HostHeader(option_types.ConfigType):
     """`host name: value`, as a tuple of the three; no error shows the value."""
 
     def __init__(self) -> None:

@@ -151,7 +151,7 @@ class Deleting(io.BytesIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         """The next bytes."""
-        if self.tell() >= 2000 and self.event:
+        if self.tell() >= 2000:
             event, self.event = self.event, lambda: None
             event()
         return super().read(min(1000, size or 1000) if size and size > 0 else 1000)
