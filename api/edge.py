@@ -1,6 +1,6 @@
-"""What a request passes before anybody looks at what it wants: CORS, a proxy's headers, and news.
+"""What a request passes before anybody looks at what it wants: its text, CORS, a proxy's headers, and news.
 
-The first two are oslo.middleware's, under its option names. Each costs something, so it is there only where
+CORS and the headers are oslo.middleware's, under its option names. Each costs something, so it is there only where
 the operator has turned it on.
 """
 
@@ -11,7 +11,8 @@ import webob
 from oslo_middleware import cors, http_proxy_to_wsgi
 
 from api import auth
-from images import config, reloading
+from api import errors as answers
+from images import config, errors, reloading
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -28,6 +29,7 @@ _METHODS = ["GET", "PUT", "POST", "DELETE", "PATCH"]
 def wrap(app: "WSGIApplication") -> "WSGIApplication":
     """`app` behind what the configuration wants of CORS ([cors]) and proxies ([oslo_middleware])."""
     conf = config.CONF
+    app = _Text(app)
     conf.register_opts(http_proxy_to_wsgi.OPTS, group="oslo_middleware")
     if conf.oslo_middleware.enable_proxy_headers_parsing:
         app = _ProxyHeaders(app, conf)
@@ -46,6 +48,25 @@ def follow(app: "WSGIApplication") -> "WSGIApplication":
         return app(environ, start)
 
     return serve
+
+
+class _Text:
+    """Refuses a path or a query that is no UTF-8: Werkzeug would take another text for the path."""
+
+    def __init__(self, app: "WSGIApplication") -> None:
+        self._app = app
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Serve one request (PEP 3333)."""
+        text = environ.get("PATH_INFO", "") + environ.get("QUERY_STRING", "")
+        try:
+            text.encode("latin-1").decode()
+        except UnicodeError:
+            error = errors.Invalid("The URL is not UTF-8")
+            return answers.answer(error, environ)(environ, start_response)
+        return self._app(environ, start_response)
 
 
 class _ProxyHeaders(http_proxy_to_wsgi.HTTPProxyToWSGI):

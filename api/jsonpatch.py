@@ -17,6 +17,8 @@ _V20 = "application/openstack-images-v2.0-json-patch"
 _OPERATIONS = ("add", "replace", "remove")
 #: What `~` may be followed by (RFC 6901).
 _BAD_ESCAPE = re.compile("~(?![01])")
+#: Operations that a PATCH may have: each is judged against all properties that there are by then.
+_MOST = 1000
 #: Members that are changed in parts.
 _DEEP = ("locations",)
 
@@ -35,6 +37,7 @@ def read(request: flask.Request) -> list[Change]:
     Raises:
         NotAPatch: the Content-Type is neither of the two.
         Invalid: the body is not a list of operations, or a path is none.
+        LimitExceeded: there are too many.
     """
     readers: dict[str, Callable[[dict[str, Any]], Change]] = {
         _V21: _operation,
@@ -46,6 +49,8 @@ def read(request: flask.Request) -> list[Change]:
     document = body.read_json(request.environ)
     if not isinstance(document, list):
         raise errors.Invalid("Request body must be a JSON array of operation objects.")
+    if len(document) > _MOST:
+        raise errors.LimitExceeded(f"A PATCH may have at most {_MOST} operations")
     return [reader(_object(element)) for element in document]
 
 

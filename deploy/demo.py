@@ -24,8 +24,9 @@ IMPORT_LIMIT = 300
 
 SETTINGS = """\
 [import_filtering_opts]
-# The demo's web server is on a port of its own.
+# The demo's web server is on loopback, which is refused by default, and on a port of its own.
 allowed_ports = []
+allowed_networks = [127.0.0.1]
 """
 
 

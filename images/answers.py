@@ -8,21 +8,24 @@ import collections
 import contextlib
 import dataclasses
 import email.utils
-import functools
 import http
 import http.client
+import logging
+import math
 import re
-import socket
 import ssl
+import threading
 import time
 import urllib.parse
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
 import urllib3
 import urllib3.connection
 
-from images import config, errors, pipeline, urls
+from images import config, connections, errors, pipeline, urls
+
+LOG = logging.getLogger(__name__)
 
 #: Bytes asked of the network at once, and seconds after which what has come is handed on all the same,
 #: so that progress moves on a slow line too.
@@ -47,12 +50,15 @@ _PASSING = (
 
 #: What a person should read for each of urllib3's errors; the first that fits counts.
 _CAUSES: tuple[tuple[type[Exception], str], ...] = (
-    (urllib3.exceptions.NameResolutionError, "its host name is not known"),
+    (urllib3.exceptions.NameResolutionError, "its host is not known, or not allowed here"),
     (urllib3.exceptions.NewConnectionError, "the connection was refused"),
     (urllib3.exceptions.ConnectTimeoutError, "its host does not answer"),
     (urllib3.exceptions.ReadTimeoutError, "no byte came for too long"),
     (urllib3.exceptions.SSLError, "the TLS connection failed"),
 )
+#: What is said of a closed port, of one that keeps silent, and of one that talks of something else: which of
+#: them it is would make of an import a scanner of ports (OSSN-0078). The log of the worker says it.
+_UNREACHED = "the connection was refused, or no web server answered"
 
 
 class Fault(Exception):
@@ -100,6 +106,8 @@ class Wanted:
     size: int | None = None
     #: Whether the URL gives the same bytes for ever, and somebody compares their digest afterwards.
     immutable: bool = False
+    #: Whether the operator has named the URL's host, which may then be in any network; a redirect's may not.
+    vouched: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -122,11 +130,12 @@ class Answer:
         #: What the server has; before the answer, what it had when it was asked last.
         self.version = version
         self._wanted = wanted
-        self._pools = urllib3.PoolManager(num_pools=1)
         self._connection: urllib3.connection.HTTPConnection | None = None
         self._response: urllib3.BaseHTTPResponse | None = None
-        self._stopped = False
+        self._stopped = threading.Event()
         self._due: tuple[float, str] | None = None
+        #: When a try that has failed is told to have failed, where that is not at once.
+        self._held_until = 0.0
         self._pace = _Pace()
         self._got = 0
 
@@ -149,13 +158,10 @@ class Answer:
 
     def stop(self) -> None:
         """Wake whoever waits in `pieces`; what comes there then is worth nothing."""
-        self._stopped = True
-        sock = self._connection and self._connection.sock
-        with contextlib.suppress(OSError, ValueError, RuntimeError):
-            if isinstance(sock, socket.socket):
-                # Not TLS's own shutdown: that would let the other thread go on without TLS.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-            elif self._response is not None:  # of a connection that it has for itself
+        self._stopped.set()
+        connections.shut(self._connection and self._connection.sock)
+        if self._response is not None:  # of a connection that it has for itself
+            with contextlib.suppress(OSError, ValueError, RuntimeError):
                 self._response.shutdown()
 
     def check_time(self) -> None:
@@ -166,7 +172,7 @@ class Answer:
         """
         due = self._due
         if due and time.monotonic() > due[0]:
-            raise Fault(due[1], "The URL cannot be reached" if self._response is None else _BROKEN)
+            raise Fault(due[1], _UNREACHABLE if self._response is None else _BROKEN)
 
     # The head
 
@@ -195,10 +201,14 @@ class Answer:
         url, headers = self._wanted.url, self._wanted.headers
         if self._wanted.fresh:
             headers = headers | self._wanted.fresh.headers()
-        self._due = _in(2 * conf.connect_timeout + conf.read_timeout, "its host does not answer")
+        ends = _in(2 * conf.connect_timeout + conf.read_timeout, _UNREACHED)
         for _ in range(conf.max_redirects + 1):
-            asked = _checked(url)
-            response = self._ask(asked, headers | part | _OURS)
+            vouched = self._wanted.vouched and _same_host(str(self._wanted.url), str(url))
+            asked = _checked(url, vouched=vouched)
+            self._due, self._held_until = ends, 0.0
+            response = self._ask(
+                asked, headers | _configured(asked) | part | _OURS, vouched=vouched
+            )
             target = response.get_redirect_location()
             if not target:
                 self._due = None
@@ -209,14 +219,16 @@ class Answer:
                 headers = {}  # a token is for nobody else
         raise errors.ImportFailed(f"The URL redirects more than {conf.max_redirects} times")
 
-    def _ask(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+    def _ask(self, url: str, headers: dict[str, str], *, vouched: bool) -> urllib3.BaseHTTPResponse:
+        """The answer of one hop, whose head has come."""
         conf = config.CONF.gantry
-        if self._stopped:
+        if self._stopped.is_set():
             raise Fault("nobody waits for it")
+        gate = connections.Gate(
+            judges=not vouched, on_made=self._remember, on_inside=self._hold_back
+        )
         try:
-            pool = self._pools.connection_from_url(url)
-            pool.ConnectionCls = functools.partial(self._connect, type(pool).ConnectionCls)  # type: ignore[assignment]
-            return self._pools.request(
+            return connections.pools(_trust(), urllib.parse.urlsplit(url).scheme, gate).request(
                 "GET",
                 url,
                 headers=headers,
@@ -225,13 +237,22 @@ class Answer:
                 retries=False,
                 timeout=urllib3.Timeout(connect=conf.connect_timeout, read=conf.read_timeout),
             )
-        except urllib3.exceptions.HTTPError as error:
-            raise _judged(error, "The URL cannot be reached") from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            fault = _unreached(error)
+            if self._held_until and isinstance(fault, Fault):
+                # `check_time` ends this one when it ends the one of a port that keeps silent.
+                self._stopped.wait(max(0, self._held_until - time.monotonic()) + _SLACK)
+            raise fault from error
 
-    def _connect(self, kind: type[Any], **options: object) -> Any:
-        """A connection that `stop` finds, also before there is an answer."""
-        self._connection = made = kind(**options)
-        return made
+    def _remember(self, connection: urllib3.connection.HTTPConnection) -> None:
+        """The connection is one that `stop` finds, also before there is an answer."""
+        self._connection = connection
+
+    def _hold_back(self) -> None:
+        """Give the host the time for its answer that every host of a private network has."""
+        if seconds := config.CONF.web_download.private_answer_timeout:
+            self._due = min(self._due or (math.inf, ""), _in(seconds, _UNREACHED))
+            self._held_until = self._due[0]
 
     # The body
 
@@ -315,6 +336,7 @@ class _Pace:
 
 
 _BROKEN = "The download broke off"
+_UNREACHABLE = "The URL cannot be reached"
 #: What says that the server does not give the part that was asked for, but may give the whole.
 _NO_PART = (http.HTTPStatus.PARTIAL_CONTENT, http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
 
@@ -412,14 +434,37 @@ def _same_host(one: str, other: str) -> bool:
     return urllib.parse.urlsplit(one)[:2] == urllib.parse.urlsplit(other)[:2]
 
 
-def _checked(url: object) -> str:
+def _checked(url: object, *, vouched: bool) -> str:
     try:
-        return urls.check(url)
+        return urls.check(url, vouched=vouched)
     except errors.Invalid as error:
         raise errors.ImportFailed(str(error)) from error
 
 
-def _judged(error: urllib3.exceptions.HTTPError, what: str) -> Exception:
+def _trust() -> connections.Trust:
+    options = config.CONF.web_download
+    proxies = dict.fromkeys(("http", "https"), options.proxy) if options.proxy else {}
+    return connections.Trust(options.ca_certificates_file, proxies=proxies)
+
+
+def _configured(url: str) -> dict[str, str]:
+    """The headers that the operator has for a URL's host."""
+    host = urls.host_of(url)
+    return {name: value for to, name, value in config.CONF.web_download.header or () if to == host}
+
+
+def _unreached(error: Exception) -> Exception:
+    """Why no answer has begun, in words that are the same whatever there is in place of a web server."""
+    found = _judged(error, _UNREACHABLE)
+    if not isinstance(found, Fault):
+        return found
+    LOG.info("No answer to a download's request: %s (%s)", found.cause, type(error).__name__)
+    if isinstance(error, urllib3.exceptions.NameResolutionError):
+        return found
+    return Fault(_UNREACHED, _UNREACHABLE)
+
+
+def _judged(error: Exception, what: str) -> Exception:
     """What happened, in words without the address: the text goes to whoever asked for the import."""
     if isinstance(error, urllib3.exceptions.SSLError):
         if any(

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from oslo_config import cfg
 from oslo_config import types as option_types
 
+from images import web_options
+
 _IMPORT = [
     cfg.ListOpt(
         "enabled_import_methods",
@@ -238,29 +240,6 @@ _INJECTION = [
         "ignore_user_roles",
         default=["admin"],
         help="Callers with one of these roles import without them.",
-    ),
-]
-
-_FILTERING = [
-    cfg.ListOpt(
-        "allowed_schemes", bounds=True, default=["http", "https"], help="Schemes of web-download."
-    ),
-    cfg.ListOpt("disallowed_schemes", bounds=True, default=[], help="Refused schemes."),
-    cfg.ListOpt("allowed_hosts", bounds=True, default=[], help="Hosts of web-download; []: any."),
-    cfg.ListOpt("disallowed_hosts", bounds=True, default=[], help="Refused hosts."),
-    cfg.ListOpt(
-        "allowed_ports",
-        bounds=True,
-        default=[80, 443],
-        item_type=option_types.Integer(min=1, max=65535),
-        help="Ports that a URL may name; []: any.",
-    ),
-    cfg.ListOpt(
-        "disallowed_ports",
-        bounds=True,
-        default=[],
-        item_type=option_types.Integer(min=1, max=65535),
-        help="Refused ports.",
     ),
 ]
 
@@ -513,7 +492,8 @@ GROUPS: dict[str | None, Sequence[cfg.Opt]] = {
     "image_import_opts": _IMAGE_IMPORT,
     "image_conversion": _CONVERSION,
     "inject_metadata_properties": _INJECTION,
-    "import_filtering_opts": _FILTERING,
+    "import_filtering_opts": web_options.FILTERING,
+    "web_download": web_options.WEB_DOWNLOAD,
     "glance_download_properties": _GLANCE_DOWNLOAD,
     "task": _TASK,
     "database": _DATABASE,

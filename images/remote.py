@@ -3,16 +3,17 @@
 What is asked for here are the bytes behind a location of the http store (contract section 2.11).
 """
 
-import dataclasses
 import http
+import threading
 import time
 import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
 import urllib3
+import urllib3.connection
 
-from images import config, errors, urls
+from images import config, connections, errors, urls
 
 #: Bytes asked of the network at once.
 _PIECE = 1 << 20
@@ -26,16 +27,17 @@ _NO_HEAD = (
 )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Trust:
-    """How a store's servers are reached: glance_store's options of the http driver."""
+#: How a store's servers are reached.
+Trust = connections.Trust
 
-    #: A file of certificates to verify servers by, or None for the system's.
-    certificates: str | None = None
-    #: Whether certificates are verified at all.
-    verify: bool = True
-    #: Proxy by scheme.
-    proxies: dict[str, str] = dataclasses.field(default_factory=dict)
+
+def trust(options: Any) -> Trust:
+    """What glance_store's options of an http store say."""
+    return Trust(
+        certificates=options.https_ca_certificates_file,
+        verify=bool(options.https_ca_certificates_file) or not options.https_insecure,
+        proxies=dict(options.http_proxy_information),
+    )
 
 
 def size(url: str, trust: Trust) -> int:
@@ -129,8 +131,10 @@ def _request(
     if parts.username is not None:
         said = f"{parts.username}:{parts.password or ''}"
         headers = headers | urllib3.make_headers(basic_auth=urllib.parse.unquote(said))
+    head = _Head()
+    gate = connections.Gate(on_made=head.watch, on_inside=head.hold_back)
     try:
-        return _manager(parts.scheme, trust).request(
+        return connections.pools(trust, parts.scheme, gate).request(
             method,
             url,
             headers=headers,
@@ -140,20 +144,46 @@ def _request(
             timeout=urllib3.Timeout(connect=conf.connect_timeout, read=wait),
         )
     except (urllib3.exceptions.HTTPError, ValueError) as error:
+        head.wait()
         raise errors.Unavailable("The image's server cannot be reached") from error
+    finally:
+        head.arrived()
 
 
-def _manager(scheme: str, trust: Trust) -> urllib3.PoolManager:
-    options: dict[str, Any] = {
-        "num_pools": 1,
-        "cert_reqs": "CERT_REQUIRED" if trust.verify else "CERT_NONE",
-        "ca_certs": trust.certificates,
-    }
-    if not trust.verify:  # the operator has decided so (glance_store's default)
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    if proxy := trust.proxies.get(scheme):
-        return urllib3.ProxyManager(proxy if "://" in proxy else f"http://{proxy}", **options)
-    return urllib3.PoolManager(**options)
+class _Head:
+    """The head of an answer, which must have come in time however slowly its server sends it."""
+
+    def __init__(self) -> None:
+        conf = config.CONF.gantry
+        self._connection: urllib3.connection.HTTPConnection | None = None
+        self._held_until = 0.0
+        self._timer = threading.Timer(2 * conf.connect_timeout + conf.read_timeout, self._shut)
+        self._timer.daemon = True
+
+    def watch(self, connection: urllib3.connection.HTTPConnection) -> None:
+        """Shut this connection when the time is over."""
+        self._connection = connection
+        self._timer.start()
+
+    def hold_back(self) -> None:
+        """It comes from a private network: a failure is told when that of a silent port would be."""
+        if seconds := config.CONF.web_download.private_answer_timeout:
+            self._timer.cancel()
+            self._held_until = time.monotonic() + seconds
+            self._timer = threading.Timer(seconds, self._shut)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def wait(self) -> None:
+        """What came is no answer."""
+        time.sleep(max(0.0, self._held_until - time.monotonic()))
+
+    def arrived(self) -> None:
+        """Nothing is waited for any more."""
+        self._timer.cancel()
+
+    def _shut(self) -> None:
+        connections.shut(self._connection and self._connection.sock)
 
 
 def _ok(response: urllib3.BaseHTTPResponse) -> bool:

@@ -380,11 +380,7 @@ def _is_file(driver: Any) -> bool:
 
 def _trust(metadata: dict[str, Any] | None) -> remote.Trust:
     conf = config.CONF[_named(metadata) or default_id()] if multi() else config.CONF.glance_store
-    return remote.Trust(
-        certificates=conf.https_ca_certificates_file,
-        verify=bool(conf.https_ca_certificates_file) or not conf.https_insecure,
-        proxies=dict(conf.http_proxy_information),
-    )
+    return remote.trust(conf)
 
 
 def _read(driver: Any, place: Any, offset: int, length: int) -> Iterator[bytes]:

@@ -9,11 +9,12 @@ from typing import Any
 
 from images import answers, errors, methods, service, staging
 from images.methods import web_download
+from tests import web
 
 IMAGE = "1a2b3c4d-0000-4000-8000-000000000001"
 #: Options under which a download may be served from loopback, and is tried again at once.
 OPTIONS = "retry_pause = 0.02\ntries = 3\n"
-LISTS = "[import_filtering_opts]\nallowed_ports = []\n"
+LISTS = web.LOOPBACK
 
 
 @dataclasses.dataclass

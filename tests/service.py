@@ -18,7 +18,7 @@ import psutil
 import urllib3
 
 from deploy import broker
-from tests import rabbitmq
+from tests import rabbitmq, web
 
 ROOT = pathlib.Path(__file__).parent.parent
 #: Seconds that a process may take to come up or to go down on a busy machine.
@@ -74,7 +74,7 @@ class Service:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._server = server
         extra = state / "test.conf"
-        extra.write_text(f"[import_filtering_opts]\nallowed_ports = []\n{options}\n")
+        extra.write_text(f"{web.LOOPBACK}\n{options}\n")
         self.environment = os.environ | {
             "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
             "OS_GLANCE_CONFIG_FILES": f"{ROOT / 'deploy/gantry.conf'};{extra}",

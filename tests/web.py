@@ -10,6 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+#: Options under which a server here may be asked, on loopback, and its absence is told at once.
+LOOPBACK = """
+[web_download]
+private_answer_timeout = 0
+[import_filtering_opts]
+allowed_ports = []
+allowed_networks = [127.0.0.0/8]
+"""
 #: What answers one path: it is given the handler, and writes the answer.
 Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
 
@@ -153,7 +161,12 @@ def dripping(head: bytes, drop: bytes, pause: float) -> Answer:
 
 
 @contextlib.contextmanager
-def serving(answers: dict[str, Answer], certificate: str | None = None) -> Iterator[str]:
+def serving(
+    answers: dict[str, Answer],
+    certificate: str | None = None,
+    address: str = "127.0.0.1",
+    port: int = 0,
+) -> Iterator[str]:
     """The base URL of a server with these paths; any other is 404.
 
     `certificate` is a file with a certificate and its key: then it speaks TLS.
@@ -170,7 +183,7 @@ def serving(answers: dict[str, Answer], certificate: str | None = None) -> Itera
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = http.server.ThreadingHTTPServer((address, port), Handler)
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
@@ -180,7 +193,7 @@ def serving(answers: dict[str, Answer], certificate: str | None = None) -> Itera
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
-        yield f"http{'s' if certificate else ''}://127.0.0.1:{server.server_port}"
+        yield f"http{'s' if certificate else ''}://{address}:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

@@ -70,7 +70,8 @@ class GlanceDownload:
             fields["glance_region"]
         )
         if endpoint is not None:
-            endpoint = urls.check(endpoint).rstrip("/").removesuffix("/v2")
+            # From Keystone's catalog, or the operator's own list: it may well be in a private network.
+            endpoint = urls.check(endpoint, vouched=True).rstrip("/").removesuffix("/v2")
         return task_secrets.seal({"endpoint": endpoint, "token": asker.auth_token})
 
     def fetch(
@@ -113,8 +114,8 @@ class GlanceDownload:
 def _wanted(url: str, token: str | None) -> answers.Wanted:
     """Something of the region's, asked for as the caller; a service's token alone is nobody's."""
     if not token:
-        return answers.Wanted(url)
-    return answers.Wanted(url, {"X-Auth-Token": token}, service_tokens.ServiceToken())
+        return answers.Wanted(url, vouched=True)
+    return answers.Wanted(url, {"X-Auth-Token": token}, service_tokens.ServiceToken(), vouched=True)
 
 
 def _told(error: errors.GantryError, region: str, wanted: answers.Wanted) -> str:

@@ -43,6 +43,7 @@ default_backend = fast
 image_import_plugins = [no_op,image_conversion]
 [import_filtering_opts]
 allowed_ports = []
+allowed_networks = [127.0.0.0/8]
 [database]
 connection = {database}
 [gantry]

@@ -18,7 +18,7 @@ LIMITS = {
     "image_count_uploading": 5,
 }
 _QUICK = "[gantry]\nlease_seconds = 3\nheartbeat_seconds = 0.2\nsweep_seconds = 1\n"
-_WEB = "[import_filtering_opts]\nallowed_ports = []\n"
+_WEB = web.LOOPBACK
 
 
 class Cloud:

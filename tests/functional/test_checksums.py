@@ -19,7 +19,7 @@ DATA = random.Random(3).randbytes(3 << 20)  # noqa: S311 - the tests are named b
 OTHER = DATA[:-1] + bytes([DATA[-1] ^ 1])
 ALGORITHMS = ["md5", "sha256", "sha384", "sha512"]
 METHODS = ["glance-direct", "web-download"]
-OPTIONS = "[import_filtering_opts]\nallowed_ports = []\n"
+OPTIONS = web.LOOPBACK
 CONVERT = "[image_import_opts]\nimage_import_plugins = [image_conversion]\n"
 
 

@@ -30,7 +30,7 @@ REMOTE = "36d4b546-64a2-4bb9-bdd0-ba676aa48f2c"
 def options(target: str, region: str = "") -> str:
     return (
         "enabled_import_methods = [glance-direct,web-download,glance-download]\n"
-        "[import_filtering_opts]\nallowed_ports = []\n"
+        f"{web.LOOPBACK}"
         "[image_import_opts]\nimage_import_plugins = [image_conversion]\n"
         f"[image_conversion]\noutput_format = {target}\n"
         f"[gantry]\nremote_regions = two:{region}\n"

@@ -26,8 +26,7 @@ def options(*plugins: str, more: str = "", default: str = "") -> str:
     """Of a service with these plugins."""
     return f"""
 {default}
-[import_filtering_opts]
-allowed_ports = []
+{web.LOOPBACK}
 [image_import_opts]
 image_import_plugins = [{",".join(plugins or ("image_decompression",))}]
 [gantry]

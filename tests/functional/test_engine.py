@@ -19,10 +19,7 @@ from tests.functional.conftest import Api, Caller
 from workers import engine, heartbeat, jobs
 
 DATA = os.urandom(1 << 20)
-OPTIONS = (
-    "[import_filtering_opts]\nallowed_ports = []\n[gantry]\nretry_pause = 0.01\ntries = 3\n"
-    "heartbeat_seconds = 0.1\n"
-)
+OPTIONS = f"{web.LOOPBACK}[gantry]\nretry_pause = 0.01\ntries = 3\nheartbeat_seconds = 0.1\n"
 
 
 class Watch(heartbeat.Heartbeat):

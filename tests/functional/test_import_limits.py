@@ -14,7 +14,7 @@ from workers import jobs
 
 MIB = 1 << 20
 ONE = b"x" * MIB
-LOOPBACK = "[import_filtering_opts]\nallowed_ports = []"
+LOOPBACK = web.LOOPBACK
 CONVERT = """
 [image_import_opts]
 image_import_plugins = [image_conversion]

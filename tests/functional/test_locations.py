@@ -17,7 +17,7 @@ from tests.functional.conftest import OWNER, STRANGER, Api, Caller
 Execute = Callable[[Any], None]
 DATA = bytes(range(256)) * 40
 FORMATS = {"disk_format": "raw", "container_format": "bare"}
-ALLOW = "[import_filtering_opts]\nallowed_hosts = [127.0.0.1]\nallowed_ports = []\n"
+ALLOW = web.LOOPBACK + "allowed_hosts = [127.0.0.1]\n"
 SHOWN = f"show_multiple_locations = true\nshow_image_direct_url = true\n{ALLOW}"
 SHA512 = hashlib.sha512(DATA).hexdigest()
 MD5 = hashlib.md5(DATA).hexdigest()  # noqa: S324 - Glance's checksum

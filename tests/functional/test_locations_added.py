@@ -17,7 +17,7 @@ from workers import jobs
 Execute = Callable[[Any], None]
 DATA = bytes(range(256)) * 4096
 FORMATS = {"disk_format": "raw", "container_format": "bare"}
-ALLOW = "[import_filtering_opts]\nallowed_hosts = [127.0.0.1]\nallowed_ports = []\n"
+ALLOW = web.LOOPBACK + "allowed_hosts = [127.0.0.1]\n"
 SHA512, SHA256 = hashlib.sha512(DATA).hexdigest(), hashlib.sha256(DATA).hexdigest()
 MD5 = hashlib.md5(DATA).hexdigest()  # noqa: S324 - Glance's checksum
 NONE = {"checksum": None, "os_hash_algo": None, "os_hash_value": None}

@@ -14,7 +14,7 @@ from tests.functional.conftest import STRANGER, Api, Caller
 Execute = Callable[[Any], None]
 DATA = bytes(range(256)) * 40
 FORMATS = {"disk_format": "raw", "container_format": "bare"}
-ALLOW = "[import_filtering_opts]\nallowed_hosts = [127.0.0.1]\nallowed_ports = []\n"
+ALLOW = web.LOOPBACK + "allowed_hosts = [127.0.0.1]\n"
 STORES = ("fast", "cheap", "web")
 
 

@@ -215,7 +215,7 @@ def test_a_copy_goes_on(api: Api, lapse: Callable[[], None]) -> None:
 
 def test_a_legacy_task_goes_on(caller: Caller, lapse: Callable[[], None]) -> None:
     """The image that the first attempt made is the one that is imported into."""
-    api = caller(roles="admin", options="[import_filtering_opts]\nallowed_ports = []\n")
+    api = caller(roles="admin", options=web.LOOPBACK)
     with web.serving({"/raw": web.whole(DATA)}) as url:
         properties = {"disk_format": "raw", "container_format": "bare", "name": "mine"}
         document = {"import_from": f"{url}/raw", "import_from_format": "raw"}

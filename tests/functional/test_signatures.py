@@ -27,7 +27,7 @@ from workers import jobs
 FORMATS = {"disk_format": "raw", "container_format": "bare"}
 DATA = os.urandom(3 << 20)
 OTHER = DATA[:-1] + bytes([DATA[-1] ^ 1])
-PORTS = "[import_filtering_opts]\nallowed_ports = []\n"
+PORTS = web.LOOPBACK
 CONVERT = "[image_import_opts]\nimage_import_plugins = [image_conversion]\n"
 
 

@@ -75,8 +75,7 @@ def unified(
     with contextlib.ExitStack() as stack:
         options = stack.enter_context(database_options(request.param))
         server = stack.enter_context(limit_server.serving())
-        web_options = "[import_filtering_opts]\nallowed_ports = []\n"
-        options += f"[DEFAULT]\n{server.options()}{web_options}"
+        options += f"[DEFAULT]\n{server.options()}{web.LOOPBACK}"
         running = service.running(state, "api", "worker", options=options)
         yield Limited(stack.enter_context(running), server)
 

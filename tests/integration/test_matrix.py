@@ -88,8 +88,7 @@ filesystem_store_datadir = {tmp_path}/local
 filesystem_store_datadir = {tmp_path}/staging
 [glance_store]
 default_backend = local
-[import_filtering_opts]
-allowed_ports = []
+{web.LOOPBACK}
 [image_import_opts]
 image_import_plugins = [{",".join(matrix.PLUGINS[cell.plugins])}]
 [image_conversion]

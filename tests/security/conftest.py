@@ -1,5 +1,17 @@
-"""The application and its worker, as the functional tests have them."""
+"""The WSGI application, as the functional tests have it, and what no attack may reach."""
 
-from tests.functional.conftest import caller, empty_database
+from collections.abc import Iterator
 
-__all__ = ["caller", "empty_database"]
+import pytest
+
+from tests.functional.conftest import api, caller, empty_database, execute
+from tests.security import canary
+
+__all__ = ["api", "bird", "caller", "empty_database", "execute"]
+
+
+@pytest.fixture
+def bird() -> Iterator[canary.Canary]:
+    """A canary on loopback."""
+    with canary.sitting() as one:
+        yield one

@@ -57,7 +57,7 @@ def test_a_download_that_fails(running: service.Service, path: str, says: str) -
 
 
 def test_a_url_where_nobody_listens(running: service.Service) -> None:
-    """A refused connection is said to be one."""
+    """It is said, as it is of a port that keeps silent."""
     image_id = running.create(disk_format="raw")
     uri = f"http://127.0.0.1:{service.free_port()}"
     running.begin_import(image_id, "web-download", uri=uri)

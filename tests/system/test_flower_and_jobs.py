@@ -4,6 +4,7 @@ import base64
 import pathlib
 from collections.abc import Iterator
 
+import psutil
 import pytest
 import urllib3
 
@@ -42,6 +43,28 @@ def test_no_page_without_the_password(whole: service.Service, path: str) -> None
     assert flower(whole, path, "").status == 401
     assert flower(whole, path, "wrong").status == 401
     assert flower(whole, path).status == 200
+
+
+def test_it_listens_on_loopback_only(whole: service.Service) -> None:
+    flower(whole, "/")
+    ports = [
+        one.laddr.ip
+        for process in whole.family("flower")
+        for one in process.net_connections("inet")
+        if one.status == psutil.CONN_LISTEN
+    ]
+    assert set(ports) == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("path", ["/api/task/send-task/run-import", "/api/worker/shutdown/worker"])
+def test_nothing_is_started_or_ended_from_it(whole: service.Service, path: str) -> None:
+    """Without the password, and with it: it is for looking."""
+    flower(whole, "/")
+    url = f"http://127.0.0.1:{whole.flower_port}{path}"
+    known = urllib3.make_headers(basic_auth=whole.environment["FLOWER_BASIC_AUTH"])
+    for headers, codes in (({}, {401}), (known, {400, 403, 404, 405})):
+        answer = urllib3.request("POST", url, headers=headers, body=b'{"args": []}', retries=10)
+        assert answer.status in codes
 
 
 def test_it_shows_the_import_jobs(whole: service.Service) -> None:

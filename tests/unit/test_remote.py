@@ -69,7 +69,7 @@ ANSWERS: dict[str, web.Answer] = {
 }
 
 
-LISTS = "[import_filtering_opts]\nallowed_hosts = [127.0.0.1]\nallowed_ports = []"
+LISTS = web.LOOPBACK + "allowed_hosts = [127.0.0.1]\n"
 
 
 @pytest.fixture
