@@ -6,7 +6,7 @@ LOCK := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 
 UV := uv==0.13.9
 
 # What is measured has the machine to itself.
-ALONE := tests/system/long/test_thousand_imports.py tests/system/long/test_scaling.py
+ALONE := $(addprefix tests/system/long/test_,thousand_imports.py scaling.py three_stores.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run test lint integration chaos scaling bench compat lock clean
@@ -36,6 +36,8 @@ lint: ## ruff, mypy and the import rules
 integration: ## large and hostile bodies, PostgreSQL, MariaDB, S3, Swift and RBD on Ceph, schemathesis, long runs of real processes
 	@deploy/setup.sh integration
 	@deploy/setup.sh ceph || echo "Without Ceph the tests of S3, Swift and RBD are skipped; each says so."
+	@deploy/setup.sh keystone
+	@deploy/setup.sh glance
 	pytest -n 2 --dist loadfile tests/integration tests/system/long $(ALONE:%=--ignore %)
 	pytest -s $(ALONE)
 

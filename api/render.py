@@ -54,7 +54,7 @@ def _add_places(shown: dict[str, Any], record: records.Record) -> None:
     rows = places.ordered(record.locations)
     if stores.multi():
         named = [row.meta_data.get("store") for row in rows]
-        if names := [name for name in named if name] or _refused(record):
+        if names := stores.in_order([name for name in named if name]) or _refused(record):
             shown["stores"] = ",".join(names)
     with_direct = config.CONF.show_image_direct_url and rows
     with_all = config.CONF.show_multiple_locations

@@ -10,8 +10,8 @@
 #   ceph         dev, rbd, and a monitor, an OSD and a gateway of Ceph, which the tests of S3, Swift and RBD start
 #   bench        dev, and what `make bench` starts: MariaDB, PostgreSQL, memcached, and wrk, which asks
 #   clients      .venv-clients with the unmodified OpenStack clients and Tempest of `make compat`
-#   keystone     .venv-keystone with the real Keystone and Barbican of `make compat`
-#   glance       .venv-glance with the upstream image service that `make bench` measures beside ours
+#   keystone     .venv-keystone with the real Keystone and Barbican of `make compat` and `make integration`
+#   glance       .venv-glance with the upstream image service, which is another region in `make integration`, and measured by `make bench`
 #   rally        .venv-rally with Rally, which `make compat` runs too
 #
 # Run again, it does nothing while the pinned files are unchanged. PYTHON names another interpreter (3.11 or newer).

@@ -1,6 +1,6 @@
 """The flow of a copy: an active image goes into more stores, and stays what it is."""
 
-from taskflow.patterns import linear_flow
+from taskflow.patterns import linear_flow, unordered_flow
 
 from flows.steps import afford, claim, copy, finish, tidy
 from images import imports, quota
@@ -12,8 +12,7 @@ def build(plan: imports.Plan) -> linear_flow.Flow:
     flow.add(claim.Claim("claim"))
     if quota.enabled:
         flow.add(afford.Afford("afford"))
-    # In this order, which is the one that records show: clients compare it with the list of stores.
-    flow.add(linear_flow.Flow("stores").add(*[copy.Copy(name) for name in plan.stores]))
+    flow.add(unordered_flow.Flow("stores").add(*[copy.Copy(name) for name in plan.stores]))
     # Staging is empty, unless this goes on with an import whose worker died (`imports.begin`).
-    flow.add(finish.Finish(plan.stores), tidy.Tidy("tidy"))
+    flow.add(finish.Finish(plan.stores), tidy.Tidy(plan.stores))
     return flow

@@ -4,7 +4,7 @@ import functools
 import importlib.metadata
 
 from taskflow import task
-from taskflow.patterns import linear_flow
+from taskflow.patterns import linear_flow, unordered_flow
 
 from flows.steps import (
     activate,
@@ -38,9 +38,9 @@ def build(plan: imports.Plan, *before: task.Task) -> linear_flow.Flow:
     if quota.enabled:
         flow.add(reserve.Reserve("reserve"))
     flow.add(digest.Digest("digest"))
-    # In this order, which is the one that records show: clients compare it with the list of stores.
-    flow.add(linear_flow.Flow("stores").add(*[store.Store(name) for name in plan.stores]))
-    flow.add(activate.Activate(plan.stores), tidy.Tidy("tidy"))
+    # At the same time, where there are several (`workers.engine`).
+    flow.add(unordered_flow.Flow("stores").add(*[store.Store(name) for name in plan.stores]))
+    flow.add(activate.Activate(plan.stores), tidy.Tidy())
     return flow
 
 

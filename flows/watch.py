@@ -20,8 +20,8 @@ class Watch(Protocol):
             Abandoned: the task is, or shall be, another worker's. Leave at once, and touch nothing.
         """
 
-    def fault(self, cause: str) -> None:
-        """Say that the step has failed, in words, and that it will try again."""
+    def fault(self, step: str, cause: str) -> None:
+        """Say that a step has failed, in words, and that it will try again."""
 
-    def pause(self, seconds: float) -> None:
+    def pause(self, step: str, seconds: float) -> None:
         """Wait, before a further try say; raises what `report` raises."""

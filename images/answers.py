@@ -17,7 +17,7 @@ import ssl
 import time
 import urllib.parse
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import urllib3
 import urllib3.connection
@@ -64,6 +64,29 @@ class Fault(Exception):
         self.cause, self.pause = cause, pause
 
 
+class Refused(errors.ImportFailed):
+    """A server has answered, and will give the same answer the next time."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class FreshHeaders(Protocol):
+    """Headers that do not last as long as a transfer may."""
+
+    def headers(self) -> dict[str, str]:
+        """Those of the next request.
+
+        Raises:
+            Fault: they cannot be had right now.
+            ImportFailed: they cannot be had.
+        """
+
+    def renew(self) -> bool:
+        """The server does not accept the last ones (401): whether the next ones are others."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Wanted:
     """What is to be had, and where."""
@@ -71,6 +94,8 @@ class Wanted:
     url: object
     #: They go to the URL's own host only.
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
+    #: So do these, which say nothing about what is wanted.
+    fresh: FreshHeaders | None = None
     #: The bytes that must arrive, where somebody has said so.
     size: int | None = None
     #: Whether the URL gives the same bytes for ever, and somebody compares their digest afterwards.
@@ -112,7 +137,8 @@ class Answer:
 
         Raises:
             Fault: the server cannot be reached, is too slow, or does not give all that it has promised.
-            ImportFailed: it refuses, or a hop is refused.
+            Refused: it refuses.
+            ImportFailed: a hop is refused.
             SizeMismatch: it promises another number of bytes than is wanted.
         """
         response = self._open()
@@ -154,7 +180,7 @@ class Answer:
                 response.close()
                 response = self._follow({})
             self.begins = 0
-            _check(response)
+            _check(response, self._wanted.fresh)
             self.version = _version(response, self._wanted)
         wanted, total = self._wanted.size, self.version.total
         if None not in (wanted, total) and wanted != total:
@@ -167,6 +193,8 @@ class Answer:
         """The answer of the last hop."""
         conf = config.CONF.gantry
         url, headers = self._wanted.url, self._wanted.headers
+        if self._wanted.fresh:
+            headers = headers | self._wanted.fresh.headers()
         self._due = _in(2 * conf.connect_timeout + conf.read_timeout, "its host does not answer")
         for _ in range(conf.max_redirects + 1):
             asked = _checked(url)
@@ -357,7 +385,7 @@ def _strong_date(response: urllib3.BaseHTTPResponse) -> str | None:
         return None
 
 
-def _check(response: urllib3.BaseHTTPResponse) -> None:
+def _check(response: urllib3.BaseHTTPResponse, fresh: FreshHeaders | None) -> None:
     """Refuse whatever is not 200."""
     status = response.status
     if status == http.HTTPStatus.OK:
@@ -367,7 +395,9 @@ def _check(response: urllib3.BaseHTTPResponse) -> None:
     words = f"The URL answered {status} {phrase}".strip()
     if status in _PASSING or status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
         raise Fault(words, "", _asked_pause(response))
-    raise errors.ImportFailed(words)
+    if status == http.HTTPStatus.UNAUTHORIZED and fresh and fresh.renew():
+        raise Fault(f"{words} to the service token that was at hand", "")
+    raise Refused(words, status)
 
 
 def _asked_pause(response: urllib3.BaseHTTPResponse) -> float:

@@ -1,11 +1,14 @@
 """Copying an image's bytes from one store into another, and holding the copy against the record."""
 
 import pathlib
+import threading
 from collections.abc import Callable, Iterable
 
 from images import digests, errors, models, pipeline, readahead, staging, stores
 
 _Place = tuple[str, dict[str, str]]
+#: Held by the copy that brings the bytes into staging, for all that are made at the same time.
+_brings = threading.Lock()
 
 
 def nearest(locations: Iterable[models.ImageLocation]) -> list[models.ImageLocation]:
@@ -41,6 +44,8 @@ def copy(
         _check(made.path or file, digest, lambda: writer.on_bytes(size))
     except errors.ImportFailed:
         stores.delete(url, metadata)
+        if not opened.path:
+            file.unlink(missing_ok=True)  # the next try is to bring them again
         raise
     return url, metadata
 
@@ -48,20 +53,35 @@ def copy(
 def _staged(
     image_id: str, size: int, opened: stores.Opened, on_bytes: Callable[[int], object]
 ) -> pathlib.Path:
-    """The bytes of a store that is not local, in staging."""
+    """The bytes of a store that is not local, in staging: brought by the copy that comes first.
+
+    A file of this name is whole, and each copy is held against the record, so what is known of it besides
+    does not count: a store that has linked it has changed it in that respect.
+    """
     file = staging.path(image_id)
-    if staging.facts(file) is None:
-        done = 0
-
-        def heard(total: int) -> None:
-            nonlocal done
-            done = total
-            on_bytes(total)
-
-        data = readahead.Pieces(lambda: opened.read_range(0, size))
-        with readahead.ReadAhead(data, lambda: on_bytes(done)) as source:
-            staging.receive(image_id, source, digest=False, size=size, on_bytes=heard)
+    while not _brings.acquire(timeout=readahead.TICK):
+        on_bytes(0)
+    try:
+        if not file.exists() or file.stat().st_size != size:
+            _bring(image_id, size, opened, on_bytes)
+    finally:
+        _brings.release()
     return file
+
+
+def _bring(
+    image_id: str, size: int, opened: stores.Opened, on_bytes: Callable[[int], object]
+) -> None:
+    done = 0
+
+    def heard(total: int) -> None:
+        nonlocal done
+        done = total
+        on_bytes(total)
+
+    data = readahead.Pieces(lambda: opened.read_range(0, size))
+    with readahead.ReadAhead(data, lambda: on_bytes(done)) as source:
+        staging.receive(image_id, source, digest=False, size=size, on_bytes=heard)
 
 
 def _check(file: pathlib.Path, known: dict[str, str], go_on: Callable[[], object]) -> None:

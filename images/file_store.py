@@ -60,9 +60,7 @@ def add(driver: Any, image_id: str, source: Told, *, link: bool) -> tuple[str, d
         target = pathlib.Path(driver._find_best_datadir(source.length)) / image_id
         part = _part(target, source.writer.attempt)
         try:
-            # What another store has linked already is copied: damage to one's bytes is not to be both's.
-            alone = os.fstat(source.fileno()).st_nlink == 1
-            if not (link and alone and _link(source.path, part)):
+            if not (link and _link_alone(source, part)):
                 _copy(source, part)
             mode = driver.store_conf.filesystem_store_file_perm
             if mode > 0:
@@ -119,6 +117,19 @@ def directories(driver: Any) -> list[pathlib.Path]:
     """Where a file store may have put files: `filesystem_store_datadir`, or several with priorities."""
     one, several = getattr(driver, "datadir", None), getattr(driver, "priority_data_map", {})
     return [pathlib.Path(name) for some in ([one], *several.values()) for name in some if name]
+
+
+def _link_alone(source: Told, part: pathlib.Path) -> bool:
+    """Link a file unless another store has: it is copied then, so that damage to one's bytes is not both's.
+
+    Of several stores at the same time one may find that it was not the first, or each of them.
+    """
+    if os.fstat(source.fileno()).st_nlink > 1 or not _link(source.path, part):
+        return False
+    if os.fstat(source.fileno()).st_nlink == 2:  # noqa: PLR2004 - its own name, and this
+        return True
+    part.unlink()
+    return False
 
 
 def _link(file: pathlib.Path, target: pathlib.Path) -> bool:

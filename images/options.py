@@ -1,7 +1,7 @@
 """Every option that the service has: Glance's names, groups and defaults; ours stand in groups of their own.
 
-`images.config` reads and checks them. glance_store, oslo.policy, oslo.log, keystonemiddleware and oslo.limit
-register theirs by themselves.
+`images.config` reads and checks them. glance_store, oslo.policy, oslo.log, keystonemiddleware, keystoneauth
+and oslo.limit register theirs by themselves.
 """
 
 import socket
@@ -238,6 +238,15 @@ _PASTE = [
     ),
 ]
 
+_SERVICE_USER = [
+    cfg.BoolOpt(
+        "send_service_user_token",
+        default=False,
+        help="Send a token of this service beside the caller's, with which that is accepted for a while "
+        "after it has expired. The rest of the section is keystoneauth's: auth_type, auth_url, username ...",
+    ),
+]
+
 _HEALTH = [
     cfg.StrOpt(
         "disable_by_file_path",
@@ -420,6 +429,7 @@ GROUPS: dict[str | None, Sequence[cfg.Opt]] = {
     "task": _TASK,
     "database": _DATABASE,
     "paste_deploy": _PASTE,
+    "service_user": _SERVICE_USER,
     "healthcheck": _HEALTH,
     "noauth": _NOAUTH,
     "gantry": _GANTRY,

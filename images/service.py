@@ -5,7 +5,16 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
-from images import config, errors, properties, protections, queue, quota, stores
+from images import (
+    config,
+    errors,
+    properties,
+    protections,
+    queue,
+    quota,
+    service_tokens,
+    store_options,
+)
 
 
 def start(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
@@ -18,10 +27,11 @@ def start(files: Sequence[str] | None = None) -> cfg.ConfigOpts:
     """
     conf = config.load(files)
     try:
-        stores.register_options(conf)
+        store_options.register(conf)
         quota.configure(conf)
         properties.configure(conf)
         protections.load()
+        service_tokens.check()
     except (cfg.Error, errors.Invalid) as error:
         raise SystemExit(f"gantry: the configuration cannot be used: {error}") from error
     queue.configure(conf.gantry.broker_url)

@@ -1,4 +1,4 @@
-"""Where bytes go: every configured store behind one door, the only one to glance_store.
+"""Where bytes go: every configured store behind one door, the one to glance_store.
 
 Options, location URIs and object names are glance_store's, so that either service reads what the other
 one stored. A file store takes a staged file of its own file system without copying it; S3, Swift and Ceph
@@ -10,8 +10,6 @@ import dataclasses
 import errno
 import functools
 import importlib
-import importlib.metadata
-import logging
 import os
 import pathlib
 import urllib.parse
@@ -19,26 +17,21 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import glance_store
-from glance_store import backend, multi_backend
-from glance_store import driver as store_driver
 from glance_store import exceptions as store_errors
 from glance_store import location as store_location
-from oslo_config import cfg
+from glance_store import multi_backend
 
 from images import (
     config,
-    driver_libraries,
     errors,
     file_store,
     models,
     records,
     remote,
-    staging,
     store_client,
+    store_options,
 )
 
-#: glance_store's own names for what only the service itself may use.
-_RESERVED = {staging.RESERVED_STORE: "file", "os_glance_tasks_store": "file"}
 _READ_PIECE = 1 << 20
 #: What a location that somebody else names may never point at: files of this machine, and credentials of it.
 _REFUSED_SCHEMES = ("file", "filesystem", "swift+config")
@@ -46,8 +39,6 @@ _WEB_SCHEMES = ("http", "https")
 #: Who puts a file into a store (`images.file_store`).
 Writer = file_store.Writer
 _ANYBODY = Writer()
-#: By a scheme of its URLs, the module that reaches a store through its own library.
-_CLIENTS = {"s3": "images.s3_store", "swift": "images.swift_store", "rbd": "images.rbd_store"}
 #: What discovery tells of a driver: the member's name, and where the driver has it.
 _PROPERTIES: dict[str, dict[str, str]] = {
     "file": {
@@ -109,68 +100,13 @@ class Opened:
             raise errors.NotFound("The image's data are no longer in the store") from error
 
 
-def register_options(conf: cfg.ConfigOpts) -> None:
-    """Register glance_store's options; `enabled_backends` must have been read before.
-
-    Raises:
-        Invalid: the stores cannot be used as they are configured; the text says why.
-    """
-    # glance_store cries over each driver that lacks a library.
-    logging.getLogger("stevedore.extension").setLevel(logging.CRITICAL)
-    if not conf.enabled_backends:
-        conf.register_opts(backend._STORE_OPTS, group="glance_store")
-        with driver_libraries.hidden({*conf.glance_store.stores, conf.glance_store.default_store}):
-            glance_store.register_opts(conf)
-        return
-    bad = [name for name in conf.enabled_backends if name.startswith("os_glance_")]
-    if bad:
-        raise errors.Invalid(f"enabled_backends: names beginning with os_glance_ are taken: {bad}")
-    with driver_libraries.hidden(set(conf.enabled_backends.values())):
-        _check_types(conf)
-        multi_backend.register_store_opts(conf, reserved_stores=dict(_RESERVED))
-    for name in _public(conf):  # glance_store does it only when it makes the driver
-        conf.register_opts(store_driver.Store.MULTI_BACKEND_OPTIONS, group=name)
-    if conf.glance_store.default_backend not in _public(conf):
-        raise errors.Invalid("[glance_store] default_backend must name one of enabled_backends")
-    _check_directories(conf)
-
-
-def _check_types(conf: cfg.ConfigOpts) -> None:
-    drivers = {d.name: d for d in importlib.metadata.entry_points(group="glance_store.drivers")}
-    for name, kind in conf.enabled_backends.items():
-        try:
-            drivers[kind].load()
-            if kind in _CLIENTS:
-                importlib.import_module(_CLIENTS[kind])
-        except (KeyError, ImportError) as error:
-            # glance_store would say nothing now, and fail at the first use of any store.
-            raise errors.Invalid(
-                f"enabled_backends: the type {kind} of store {name} is not known, or lacks a library: {error}"
-            ) from error
-
-
-def _public(conf: cfg.ConfigOpts) -> dict[str, str]:
-    return {k: v for k, v in (conf.enabled_backends or {}).items() if k not in _RESERVED}
-
-
-def _check_directories(conf: cfg.ConfigOpts) -> None:
-    owners: dict[str, str] = {}
-    for name, kind in conf.enabled_backends.items():
-        datadir = conf[name].filesystem_store_datadir if kind == "file" else None
-        if not datadir:
-            continue
-        other = owners.setdefault(os.path.realpath(datadir), name)
-        if other != name:  # deleting from one store would delete the other one's bytes
-            raise errors.Invalid(f"the stores {other} and {name} share the directory {datadir}")
-
-
 @functools.cache
 def _drivers() -> dict[str, Any]:
     """Every store's driver by the store's id, made once in each process."""
     conf = config.CONF
     if multi():
-        multi_backend.create_multi_stores(conf, reserved_stores=dict(_RESERVED))
-        names = {name: name for name in _public(conf)}
+        multi_backend.create_multi_stores(conf, reserved_stores=dict(store_options.RESERVED))
+        names = {name: name for name in store_options.public(conf)}
         return {n: multi_backend.get_store_from_store_identifier(n) for n in names}
     glance_store.create_stores(conf)
     default = conf.glance_store.default_store or "file"
@@ -206,7 +142,7 @@ def configured() -> list[StoreInfo]:
             is_read_only=kind == "http",
             weight=conf[name].weight,
         )
-        for name, kind in _public(conf).items()
+        for name, kind in store_options.public(conf).items()
     ]
 
 
@@ -222,7 +158,11 @@ def properties(store_id: str) -> dict[str, Any]:
 
 def _client(driver: Any) -> store_client.Client | None:
     """The module that reaches a store through its own library, if there is one for its type."""
-    names = [_CLIENTS[scheme] for scheme in driver.get_schemes() if scheme in _CLIENTS]
+    names = [
+        store_options.CLIENTS[scheme]
+        for scheme in driver.get_schemes()
+        if scheme in store_options.CLIENTS
+    ]
     try:
         return cast("store_client.Client", importlib.import_module(names[0])) if names else None
     except ImportError as error:
@@ -246,7 +186,7 @@ def has_web_store() -> bool:
     """Whether images may lie on web servers, which only reading needs."""
     conf = config.CONF
     if multi():
-        return "http" in _public(conf).values()
+        return "http" in store_options.public(conf).values()
     return "http" in conf.glance_store.stores
 
 
@@ -268,7 +208,7 @@ def holder_of(url: str) -> str | None:
         raise errors.Invalid("Invalid location: no store here takes URLs of its scheme")
     if not multi():
         return None
-    for name in _public(config.CONF):
+    for name in store_options.public(config.CONF):
         prefix = known[scheme][name]["store"].url_prefix if name in known[scheme] else None
         if prefix and _lies_in(url, scheme, prefix):
             return name
@@ -293,6 +233,18 @@ def size_of(url: str, metadata: dict[str, Any] | None) -> int:
     if _is_web(driver):
         return remote.size(url, _trust(metadata))
     return _size(driver, place)
+
+
+def in_order(names: list[str]) -> list[str]:
+    """Stores as an image's record shows them: the heaviest first, else as they are configured.
+
+    They are written at the same time, and clients compare the list with that of the configuration.
+    """
+    if len(names) < 2:  # noqa: PLR2004 - one needs no order
+        return names
+    known = [one.id for one in sorted(configured(), key=lambda store: -store.weight)]
+    place = {name: number for number, name in enumerate(known)}
+    return sorted(names, key=lambda name: place.get(name, len(place)))
 
 
 def listed(names: Iterable[str]) -> str:
@@ -325,16 +277,20 @@ def add(
         StorageFull, Unavailable: the store cannot take it; nothing is left in the store.
     """
     driver = _drivers()[store_id]
-    with _reached(driver, store_id) as client:
-        if "file" in driver.get_schemes():
+    if _is_file(driver):
+        with _translated(store_id):
             return file_store.add(driver, image_id, file_store.Told(file, writer), link=link)
+    with _reached(driver, store_id) as client:
         if client:
             return client.add(driver, image_id, file_store.Told(file, writer))
         writer.ready()
         with file_store.Told(file, writer) as source:
-            url, _, _, _, metadata = driver.add(
+            url, size, _, _, metadata = driver.add(
                 image_id, source, source.length, config.CONF.hashing_algorithm
             )
+        if size != file.stat().st_size:
+            delete(url, metadata)
+            raise errors.Unavailable(f"The store {store_id} took {size} bytes, which is not all")
         return url, metadata
 
 
@@ -346,7 +302,7 @@ def discard(store_id: str, image_id: str, attempt: int) -> None:
     """
     driver = _drivers()[store_id]
     with _reached(driver, store_id) as client:
-        if "file" in driver.get_schemes():
+        if _is_file(driver):
             file_store.discard(driver, image_id, attempt)
         elif client:
             client.discard(driver, image_id)
@@ -382,7 +338,7 @@ def open_location(location: models.ImageLocation | records.Location) -> Opened:
         trust = _trust(metadata)
         return Opened(None, None, lambda offset, length: remote.read(url, offset, length, trust))
     size = _size(driver, place)
-    if "file" not in driver.get_schemes():
+    if not _is_file(driver):
         return Opened(size, None, lambda offset, length: _read(driver, place, offset, length))
     path = pathlib.Path(place.store_location.path)
     return Opened(size, path, lambda offset, length: _read_file(path, offset, length))
@@ -413,6 +369,10 @@ def _named(metadata: dict[str, Any] | None) -> str | None:
 
 def _is_web(driver: Any) -> bool:
     return "http" in driver.get_schemes()
+
+
+def _is_file(driver: Any) -> bool:
+    return "file" in driver.get_schemes()
 
 
 def _trust(metadata: dict[str, Any] | None) -> remote.Trust:
@@ -496,4 +456,4 @@ def _translated(store_id: str | None = None) -> Iterator[None]:
 def directories(store_id: str) -> list[pathlib.Path]:
     """Where a file store keeps its files; none of a store of another type, or of one that takes no data."""
     driver = _drivers()[store_id]
-    return file_store.directories(driver) if "file" in driver.get_schemes() else []
+    return file_store.directories(driver) if _is_file(driver) else []

@@ -20,6 +20,7 @@ from images import (
     config,
     db,
     hosts,
+    imports,
     leftovers,
     models,
     remote_leftovers,
@@ -34,6 +35,8 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds for which a staged file is left alone whatever the records say: one may be about to say it.
 _YOUNG = 60
+#: Seconds for which the bytes of copies of which one has failed wait for another try.
+_RETRY = 3600
 #: Seconds after which an upload is dead even for the other hosts, which do not see its bytes.
 _NEVER = 24 * 3600
 #: What begins with an image's id is that image's; anything else in staging is not ours.
@@ -124,12 +127,12 @@ def empty_staging() -> int:
         if found := _STAGED.fullmatch(file.name):
             names.setdefault(found[1], []).append(file)
     with db.reading() as session:
-        wanted, gone = _wanted(session, list(names)), _gone(session, list(names))
+        wanted, patience = _wanted(session, list(names)), _patience(session, list(names))
     count = 0
     for image_id, files in names.items():
         if image_id in wanted:
             doomed = [one for one in files if _is_outdated(one, wanted[image_id])]
-        elif image_id in gone or _age(image_id) > _YOUNG:
+        elif _age(image_id) > patience.get(image_id, _YOUNG):
             doomed = files
         else:
             continue
@@ -161,12 +164,14 @@ def _wanted(session: orm.Session, image_ids: list[str]) -> dict[str, int]:
     }
 
 
-def _gone(session: orm.Session, image_ids: list[str]) -> set[str]:
-    """Those of the images that were deleted."""
+def _patience(session: orm.Session, image_ids: list[str]) -> dict[str, float]:
+    """Seconds for which staged files that nobody waits for are left alone, by the images that are known."""
     image = models.Image
-    return set(
-        session.scalars(sa.select(image.id).where(image.id.in_(image_ids), image.deleted.is_(True)))
-    )
+    query = sa.select(image.id, image.deleted, image.status).where(image.id.in_(image_ids))
+    return {
+        row.id: -1 if row.deleted else _RETRY if row.status in imports.USABLE else _YOUNG
+        for row in session.execute(query)
+    }
 
 
 def _is_outdated(file: pathlib.Path, attempt: int) -> bool:

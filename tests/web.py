@@ -177,7 +177,7 @@ def serving(answers: dict[str, Answer], certificate: str | None = None) -> Itera
         server.socket = context.wrap_socket(
             server.socket, server_side=True, do_handshake_on_connect=False
         )
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
         yield f"http{'s' if certificate else ''}://127.0.0.1:{server.server_port}"

@@ -33,6 +33,9 @@ _ENDED = (states.SUCCESS, states.REVERTED)
 #: States of a step that are kept; one that is running, or being undone, is run or undone again.
 _TOLD = (states.SUCCESS, states.FAILURE, states.REVERT_FAILURE)
 
+#: Stores that are written at the same time.
+_MOST = 8
+
 #: The flow of each kind of work: of a task's type, and of copies.
 FLOWS: dict[str, Callable[[imports.Plan], linear_flow.Flow]] = {
     "api_image_import": import_image.build,
@@ -52,7 +55,7 @@ def run(plan: imports.Plan, watch: watching.Watch) -> None:
     flow = FLOWS[plan.kind](plan)
     detail = _begun(plan, flow) or flow_models.FlowDetail(flow.name, str(uuid.uuid4()))
     keeper = _Keeper(plan.lease, detail)
-    engine = engines.load(flow, flow_detail=detail, engine="serial")
+    engine = engines.load(flow, flow_detail=detail, **_kind(plan))
     engine.storage.inject({"watch": watch}, transient=True)
     engine.atom_notifier.register(notifier.Notifier.ANY, keeper.note)
     try:
@@ -64,6 +67,17 @@ def run(plan: imports.Plan, watch: watching.Watch) -> None:
     finally:
         if keeper.has_kept and engine.storage.get_flow_state() in _ENDED:
             _forget(plan.lease.task_id)
+
+
+def _kind(plan: imports.Plan) -> dict[str, Any]:
+    """The engine, for `engines.load`: each of several stores is written in a thread, one needs none.
+
+    Where a step leaves (`Abandoned`), the engine waits for the others, which are told to leave as well.
+    """
+    several = len(plan.stores)
+    if several == 1:
+        return {"engine": "serial"}
+    return {"engine": "parallel", "executor": "threaded", "max_workers": min(several, _MOST)}
 
 
 def _begun(plan: imports.Plan, flow: linear_flow.Flow) -> flow_models.FlowDetail | None:
@@ -109,6 +123,8 @@ class _Keeper:
 
     def note(self, event_type: str, details: dict[str, Any]) -> None:
         """A step has come into the state `event_type`; TaskFlow wants these two names.
+
+        The engine's own thread tells it, whatever thread the step runs in.
 
         Raises:
             Abandoned: the step has failed, but another worker has the task: nothing may be undone.

@@ -26,6 +26,16 @@ _LIMITS = {
 }
 
 
+@dataclasses.dataclass
+class _Step:
+    """A step that is running."""
+
+    #: What it has last said.
+    progress: leases.Progress
+    #: When it must have ended.
+    ends: float
+
+
 class Heartbeat:
     """The `flows.watch.Watch` of a worker; use it in a `with` block, which ends its thread.
 
@@ -35,9 +45,9 @@ class Heartbeat:
 
     def __init__(self, plan: imports.Plan) -> None:
         self.plan = plan
-        self._latest: leases.Progress | None = None
-        #: When the step that is running must have ended.
-        self._ends = 0.0
+        #: The steps that are running, by their names: stores are written side by side.
+        self._running: dict[str, _Step] = {}
+        self._begins = threading.Lock()
         #: Bytes and time at the last beat, from which the rate is made.
         self._mark = ("", 0, 0.0)
         #: What `report` raises from now on.
@@ -71,34 +81,42 @@ class Heartbeat:
         """
         if self._stop:
             raise self._stop()
-        now, latest = time.monotonic(), self._latest
+        now = time.monotonic()
         if now - self._renewed > self._lease_seconds:
             leases.check(self.plan.lease)  # we were paused, or cut off
             self._renewed = now
-        if latest is None or latest.step != step:
-            limit = config.CONF.gantry[_LIMITS.get(step.partition(":")[0], "step_timeout")]
-            self._ends = now + limit
-            latest = leases.Progress(step, done, total)
-        self._latest = leases.Progress(
-            step, done, total, retries=latest.retries, fault=latest.fault
+        running = self._running.get(step) or self._begin(step, now)
+        before = running.progress
+        running.progress = leases.Progress(
+            step, done, total, retries=before.retries, fault=before.fault
         )
-        if now > self._ends:
+        if now > running.ends:
             raise errors.ImportFailed(f"The step {step} took longer than it may here")
 
-    def fault(self, cause: str) -> None:
+    def _begin(self, step: str, now: float) -> _Step:
+        """A step's first word. Those of another kind have ended by then, for only stores run side by side."""
+        kind = _kind(step)
+        limit = config.CONF.gantry[_LIMITS.get(kind, "step_timeout")]
+        begun = _Step(leases.Progress(step, 0, None), now + limit)
+        with self._begins:
+            beside = {name: one for name, one in self._running.items() if _kind(name) == kind}
+            self._running = beside | {step: begun}
+        return begun
+
+    def fault(self, step: str, cause: str) -> None:
         """Leave word of a fault after which the step tries again."""
         LOG.warning("Task %s tries again: %s", self.plan.lease.task_id, cause)
-        if self._latest:
-            retries = self._latest.retries + 1
-            self._latest = dataclasses.replace(self._latest, retries=retries, fault=cause)
+        if running := self._running.get(step):
+            retries = running.progress.retries + 1
+            running.progress = dataclasses.replace(running.progress, retries=retries, fault=cause)
 
-    def pause(self, seconds: float) -> None:
+    def pause(self, step: str, seconds: float) -> None:
         """Wait; raises what `report` raises."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             time.sleep(min(left, _TICK))
-            if latest := self._latest:
-                self.report(latest.step, latest.done, latest.total)
+            if running := self._running.get(step):
+                self.report(step, running.progress.done, running.progress.total)
 
     def _beat(self) -> None:
         while not self._over.wait(config.CONF.gantry.heartbeat_seconds):
@@ -120,7 +138,7 @@ class Heartbeat:
 
     def _measured(self) -> leases.Progress | None:
         """The latest word, with the rate since the last beat."""
-        latest, now = self._latest, time.monotonic()
+        latest, now = _together(self._running), time.monotonic()
         if latest is None:
             return None
         step, done, then = self._mark
@@ -129,3 +147,22 @@ class Heartbeat:
             return latest
         rate = max(0, int((latest.done - done) / (now - then)))
         return dataclasses.replace(latest, rate=rate)
+
+
+def _kind(step: str) -> str:
+    return step.partition(":")[0]
+
+
+def _together(running: dict[str, _Step]) -> leases.Progress | None:
+    """What the steps that are running have said, as one: bytes and retries of all of them."""
+    said = [one.progress for one in running.values()]
+    if len(said) < 2:  # noqa: PLR2004 - one speaks for itself
+        return said[0] if said else None
+    totals = [one.total for one in said]
+    return leases.Progress(
+        _kind(said[0].step),
+        sum(one.done for one in said),
+        None if None in totals else sum(filter(None, totals)),
+        retries=sum(one.retries for one in said),
+        fault=next((one.fault for one in said if one.fault), ""),
+    )

@@ -5,7 +5,8 @@ from typing import Any
 from taskflow import task
 
 from flows import watch as watching
-from images import errors, imports
+from flows.steps import store
+from images import imports
 
 
 class Activate(task.Task):
@@ -14,14 +15,13 @@ class Activate(task.Task):
     def __init__(self, stores: list[str]) -> None:
         super().__init__("activate", requires=list(map("stored:{}".format, stores)))
 
-    def execute(self, watch: watching.Watch, staged: dict[str, Any], **stored: Any) -> None:
+    def execute(self, watch: watching.Watch, staged: dict[str, Any], **stored: str) -> None:
         """Write the record.
 
         Raises:
-            ImportFailed: not one store has taken the bytes.
+            ImportFailed: too many stores have not taken the bytes.
             Gone: the image was deleted.
             Stopped: another worker has the task.
         """
-        if not any(stored.values()):
-            raise errors.ImportFailed("None of the stores could take the data")
+        store.check(watch.plan, stored)
         imports.activate(watch.plan, staged)

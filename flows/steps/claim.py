@@ -32,8 +32,12 @@ class Claim(task.Task):
         self, watch: watching.Watch, flow_failures: dict[str, failure.Failure], **_: Any
     ) -> None:
         """End the import badly, with the cause in words."""
-        staging.remove(watch.plan.image_id)
-        imports.fail(watch.plan, cause(watch.plan, flow_failures))
+        plan = watch.plan
+        if plan.kind != imports.COPY or not imports.is_wanted(plan):
+            staging.remove(
+                plan.image_id
+            )  # a copy's bytes serve whoever asks for it again (`tidy.Tidy`)
+        imports.fail(plan, cause(plan, flow_failures))
 
 
 def cause(plan: imports.Plan, failures: dict[str, failure.Failure]) -> str:

@@ -22,27 +22,26 @@ class Copy(task.Task):
         super().__init__(f"copy:{store_id}", provides=f"stored:{store_id}")
         self._store_id = store_id
 
-    def execute(self, watch: watching.Watch) -> bool:
+    def execute(self, watch: watching.Watch) -> str:
         """Copy, and write it down; a second run replaces what the first one left.
 
-        False where the store failed and is allowed to.
+        Why the store has failed, or an empty text (`store.check`).
 
         Raises:
-            GantryError: the store failed, and the request wants every store to succeed.
+            Stopped, Gone: the image was deleted.
         """
         if watch.plan.lease.attempt > 1 and imports.is_stored(watch.plan, self._store_id):
-            return True
+            return ""
         original = imports.original_of(watch.plan)
         watch.report(self.name, 0, original.size)
         try:
-            place = store.patiently(watch, lambda: self._copy(watch, original))
+            place = store.patiently(watch, self.name, lambda: self._copy(watch, original))
         except errors.Stopped:
             raise
         except errors.GantryError as error:
-            store.miss(watch, self._store_id, error)
-            return False
+            return store.miss(watch, self._store_id, error)
         store.write_down(watch, self._store_id, place, {}, {})
-        return True
+        return ""
 
     def _copy(
         self, watch: watching.Watch, original: imports.Original

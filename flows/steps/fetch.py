@@ -24,11 +24,14 @@ class Fetch(task.Task):
             if meter:
                 meter.arrived(max(done, total or 0))
 
+        def faulted(cause: str) -> None:
+            watch.fault(self.name, cause)
+
         wanted = plan.algorithms(formats["disk_format"])
         fetched = methods.named(plan.method).fetch(
             plan.image_id,
             plan.fields,
-            run=methods.Run(plan.lease.task_id, plan.lease.attempt, watch.fault, wanted),
+            run=methods.Run(plan.lease.task_id, plan.lease.attempt, faulted, wanted),
             digest=staging.is_stored_as_it_is(formats["disk_format"]),
             on_bytes=heard,
         )

@@ -1,11 +1,10 @@
 """Finish: the copies of an image are complete."""
 
-from typing import Any
-
 from taskflow import task
 
 from flows import watch as watching
-from images import errors, imports
+from flows.steps import store
+from images import imports
 
 
 class Finish(task.Task):
@@ -14,13 +13,13 @@ class Finish(task.Task):
     def __init__(self, stores: list[str]) -> None:
         super().__init__("finish", requires=list(map("stored:{}".format, stores)))
 
-    def execute(self, watch: watching.Watch, **stored: Any) -> None:
+    def execute(self, watch: watching.Watch, **stored: str) -> None:
         """Write the record.
 
         Raises:
+            ImportFailed: too many stores have not taken the bytes.
             Gone: the image was deleted.
             Stopped: another worker has the task.
         """
-        if not any(stored.values()):
-            raise errors.ImportFailed("None of the stores could take the data")
+        store.check(watch.plan, stored)
         imports.activate(watch.plan, {"size": imports.original_of(watch.plan).size})

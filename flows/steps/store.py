@@ -27,20 +27,19 @@ class Store(task.Task):
         super().__init__(f"store:{store_id}", provides=f"stored:{store_id}")
         self._store_id = store_id
 
-    def execute(
-        self, watch: watching.Watch, staged: dict[str, Any], digest: dict[str, str]
-    ) -> bool:
+    def execute(self, watch: watching.Watch, staged: dict[str, Any], digest: dict[str, str]) -> str:
         """Store, and write it down; a second run replaces what the first one left.
 
-        False where the store failed and is allowed to. There is nothing to revert: what was not written
-        down is removed here, and what was is forgotten with the whole import (`imports.fail`).
+        Why the store has failed, or an empty text: what that means for the import is judged when all have
+        ended (`check`). There is nothing to revert: what was not written down is removed here, and what was
+        is forgotten with the whole import (`imports.fail`).
 
         Raises:
-            GantryError: the store failed, and the request wants every store to succeed.
+            Stopped, Gone: the image was deleted.
         """
         plan, size = watch.plan, staged["size"]
         if plan.lease.attempt > 1 and imports.is_stored(plan, self._store_id, digest):
-            return True
+            return ""
 
         def heard(done: int) -> None:
             watch.report(self.name, done, size)
@@ -50,18 +49,17 @@ class Store(task.Task):
         file = pathlib.Path(staged["path"])
         put = functools.partial(stores.add, self._store_id, plan.image_id, file, writer)
         try:
-            place = patiently(watch, put)
+            place = patiently(watch, self.name, put)
         except errors.Stopped:
             raise
         except errors.GantryError as error:
-            miss(watch, self._store_id, error)
-            return False
+            return miss(watch, self._store_id, error)
         write_down(watch, self._store_id, place, staged, digest)
-        return True
+        return ""
 
 
-def patiently(watch: watching.Watch, work: Callable[[], T]) -> T:
-    """Do `work`, and again while a store is out of reach, up to `[gantry] tries` times in all.
+def patiently(watch: watching.Watch, step: str, work: Callable[[], T]) -> T:
+    """Do the `work` of a step, and again while a store is out of reach, up to `[gantry] tries` times in all.
 
     The pauses begin with `[gantry] retry_pause` and double. Each fault is told to `watch`.
 
@@ -72,13 +70,13 @@ def patiently(watch: watching.Watch, work: Callable[[], T]) -> T:
     conf = config.CONF.gantry
 
     def told(state: tenacity.RetryCallState) -> None:
-        watch.fault(str(state.outcome.exception()) if state.outcome else "")
+        watch.fault(step, str(state.outcome.exception()) if state.outcome else "")
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(_may_pass),
         stop=tenacity.stop_after_attempt(conf.tries),
         wait=tenacity.wait_exponential(multiplier=conf.retry_pause, max=_LONGEST),
-        sleep=watch.pause,
+        sleep=functools.partial(watch.pause, step),
         before_sleep=told,
         reraise=True,
     )
@@ -123,9 +121,20 @@ def write_down(
         raise
 
 
-def miss(watch: watching.Watch, store_id: str, error: errors.GantryError) -> None:
-    """Put up with the failure of a store, if the request allows it; raises the error again if not."""
-    if watch.plan.must_succeed:
-        raise error
+def miss(watch: watching.Watch, store_id: str, error: errors.GantryError) -> str:
+    """Put up with the failure of a store for now; its cause."""
     LOG.warning("Image %s could not be stored: %s", watch.plan.image_id, error)
-    imports.missed(watch.plan, store_id)
+    if not watch.plan.must_succeed:
+        imports.missed(watch.plan, store_id)
+    return str(error)
+
+
+def check(plan: imports.Plan, stored: dict[str, str]) -> None:
+    """Judge what has become of all stores: why each has failed, empty where it has not.
+
+    Raises:
+        ImportFailed: too many have; the text has every cause.
+    """
+    causes = list(filter(None, stored.values()))
+    if causes and (plan.must_succeed or len(causes) == len(stored)):
+        raise errors.ImportFailed("; ".join(dict.fromkeys(causes)))

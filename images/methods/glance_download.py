@@ -1,9 +1,12 @@
 """glance-download: a worker fetches an image from the image service of another region.
 
-The caller's own token and catalog are used: what the caller may not read there, it does not get here. Formats
-and the configured properties come along, and the bytes are held against the checksums of the other region.
+The caller's own token and catalog are used: what the caller may not read there, it does not get here. A
+token of this service beside it (`images.service_tokens`) lets the caller's expire meanwhile. Formats and the
+configured properties come along, and the bytes are held against the checksums of the other region.
 """
 
+import dataclasses
+import http
 import json
 import uuid
 from collections.abc import Callable
@@ -16,6 +19,7 @@ from images import (
     errors,
     methods,
     properties,
+    service_tokens,
     staging,
     task_secrets,
     transfers,
@@ -86,28 +90,56 @@ class GlanceDownload:
                 f"There is no image service in region {region} with that interface"
             )
         url = f"{secret['endpoint']}/v2/images/{fields['glance_image_id']}"
-        headers = {"X-Auth-Token": secret["token"]} if secret["token"] else {}
+        wanted = _wanted(url, secret["token"])
         listener = transfers.Listener(on_bytes, run.on_fault)
         try:
-            source = _record(answers.Wanted(url, headers), listener)
+            source = _record(wanted, listener)
             described = _described(source)
             facts = web_download.download(
                 image_id,
-                answers.Wanted(f"{url}/file", headers, source["size"], immutable=True),
+                dataclasses.replace(wanted, url=f"{url}/file", size=source["size"], immutable=True),
                 run=run,
                 digest=True,  # whatever becomes of the bytes, these are what the other region says
                 on_bytes=on_bytes,
             )
-        except errors.SizeMismatch as error:
-            raise errors.ImportFailed(
-                f"The image of region {region} is not whole: {error}"
-            ) from error
-        except errors.ImportFailed as error:
-            if isinstance(error, errors.Stopped):
-                raise
-            raise errors.ImportFailed(f"The image service of region {region}: {error}") from error
+        except (errors.Stopped, service_tokens.NoToken):
+            raise
+        except (errors.ImportFailed, errors.SizeMismatch) as error:
+            raise errors.ImportFailed(_told(error, region, wanted)) from error
         _compare(facts, source)
         return methods.Fetched(facts, described)
+
+
+def _wanted(url: str, token: str | None) -> answers.Wanted:
+    """Something of the region's, asked for as the caller; a service's token alone is nobody's."""
+    if not token:
+        return answers.Wanted(url)
+    return answers.Wanted(url, {"X-Auth-Token": token}, service_tokens.ServiceToken())
+
+
+def _told(error: errors.GantryError, region: str, wanted: answers.Wanted) -> str:
+    """The error with the region in it, and the cure where there is one."""
+    if isinstance(error, errors.SizeMismatch):
+        return f"The image of region {region} is not whole: {error}"
+    service = f"The image service of region {region}"
+    if (
+        not wanted.headers
+        or not isinstance(error, answers.Refused)
+        or error.status != http.HTTPStatus.UNAUTHORIZED
+    ):
+        return f"{service}: {error}"
+    if not service_tokens.is_used():
+        return (
+            f"{service} does not accept the caller's token any more (401): it has expired since the import "
+            "was asked for, or was revoked. Ask for the import again with a new token; with [service_user] "
+            "the operator lets imports outlast their callers' tokens"
+        )
+    return (
+        f"{service} does not accept the caller's token, although this service's own came along (401): the "
+        "caller's has expired too long ago ([token] allow_expired_window of Keystone) or was revoked, or "
+        "[service_user] has none of the region's service_token_roles. Ask for the import again with a new "
+        "token; if that fails too, it is for the operator"
+    )
 
 
 def _endpoint(catalog: tuple[dict[str, Any], ...], fields: dict[str, Any]) -> str | None:

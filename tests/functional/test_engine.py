@@ -41,7 +41,7 @@ class Watch(heartbeat.Heartbeat):
         self.steps.add(step)
         super().report(step, done, total)
 
-    def fault(self, cause: str) -> None:
+    def fault(self, step: str, cause: str) -> None:
         self.faults.append(cause)
         self.on_fault()
 

@@ -142,10 +142,11 @@ def test_put_stage(client: werkzeug.test.Client) -> None:
 @pytest.mark.parametrize(
     ("disk_format", "files", "functions"),
     [
-        # 20 and 60 before an import could be resumed, fenced, retried and take turns.
-        ("raw", 23, 82),
+        # 20 and 60 before an import could be resumed, fenced, retried and take turns; 80 before its bytes
+        # could be signed, be compared with a checksum and be unpacked, and several stores be written at once.
+        ("raw", 23, 91),
         # A conversion besides: qemu-img is run three times, and its outcome is read.
-        ("qcow2", 27, 123),
+        ("qcow2", 27, 135),
     ],
 )
 def test_the_import_of_one_store(

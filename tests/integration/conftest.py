@@ -7,6 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests import ceph
+from tests.functional.conftest import caller, empty_database
+
+__all__ = ["caller", "cluster", "empty_database"]
 
 # A driver that was loaded without its library stays so: here one process has several configurations.
 for library in ("boto3", "swiftclient", "rados", "rbd"):

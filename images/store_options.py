@@ -1,0 +1,74 @@
+"""Which stores there are: glance_store's options, registered and judged when the service starts."""
+
+import importlib
+import importlib.metadata
+import logging
+import os
+
+import glance_store
+from glance_store import backend, multi_backend
+from glance_store import driver as store_driver
+from oslo_config import cfg
+
+from images import driver_libraries, errors, staging
+
+#: glance_store's own names for what only the service itself may use.
+RESERVED = {staging.RESERVED_STORE: "file", "os_glance_tasks_store": "file"}
+#: By a scheme of its URLs, the module that reaches a store through its own library.
+CLIENTS = {"s3": "images.s3_store", "swift": "images.swift_store", "rbd": "images.rbd_store"}
+
+
+def register(conf: cfg.ConfigOpts) -> None:
+    """Register glance_store's options; `enabled_backends` must have been read before.
+
+    Raises:
+        Invalid: the stores cannot be used as they are configured; the text says why.
+    """
+    # glance_store cries over each driver that lacks a library.
+    logging.getLogger("stevedore.extension").setLevel(logging.CRITICAL)
+    if not conf.enabled_backends:
+        conf.register_opts(backend._STORE_OPTS, group="glance_store")
+        with driver_libraries.hidden({*conf.glance_store.stores, conf.glance_store.default_store}):
+            glance_store.register_opts(conf)
+        return
+    bad = [name for name in conf.enabled_backends if name.startswith("os_glance_")]
+    if bad:
+        raise errors.Invalid(f"enabled_backends: names beginning with os_glance_ are taken: {bad}")
+    with driver_libraries.hidden(set(conf.enabled_backends.values())):
+        _check_types(conf)
+        multi_backend.register_store_opts(conf, reserved_stores=dict(RESERVED))
+    for name in public(conf):  # glance_store does it only when it makes the driver
+        conf.register_opts(store_driver.Store.MULTI_BACKEND_OPTIONS, group=name)
+    if conf.glance_store.default_backend not in public(conf):
+        raise errors.Invalid("[glance_store] default_backend must name one of enabled_backends")
+    _check_directories(conf)
+
+
+def _check_types(conf: cfg.ConfigOpts) -> None:
+    drivers = {d.name: d for d in importlib.metadata.entry_points(group="glance_store.drivers")}
+    for name, kind in conf.enabled_backends.items():
+        try:
+            drivers[kind].load()
+            if kind in CLIENTS:
+                importlib.import_module(CLIENTS[kind])
+        except (KeyError, ImportError) as error:
+            # glance_store would say nothing now, and fail at the first use of any store.
+            raise errors.Invalid(
+                f"enabled_backends: the type {kind} of store {name} is not known, or lacks a library: {error}"
+            ) from error
+
+
+def public(conf: cfg.ConfigOpts) -> dict[str, str]:
+    """The stores that a user may see: their types by their ids."""
+    return {k: v for k, v in (conf.enabled_backends or {}).items() if k not in RESERVED}
+
+
+def _check_directories(conf: cfg.ConfigOpts) -> None:
+    owners: dict[str, str] = {}
+    for name, kind in conf.enabled_backends.items():
+        datadir = conf[name].filesystem_store_datadir if kind == "file" else None
+        if not datadir:
+            continue
+        other = owners.setdefault(os.path.realpath(datadir), name)
+        if other != name:  # deleting from one store would delete the other one's bytes
+            raise errors.Invalid(f"the stores {other} and {name} share the directory {datadir}")
