@@ -11,10 +11,13 @@ LENGTH = 64
 _PLAIN = ("mysql", "mariadb", "sqlite")
 
 
-def indexes(name: str, column: str, text: str) -> list[sa.Index]:
-    """An index of a column and the beginning of another one, as each database wants it."""
+def indexes(name: str, column: str, text: str, *rest: str) -> list[sa.Index]:
+    """An index of a column and the beginning of another one, as each database wants it.
+
+    With the columns of `rest` it answers by itself; PostgreSQL would look into the table all the same.
+    """
     length = {text: LENGTH}
-    plain = sa.Index(name, column, text, mysql_length=length, mariadb_length=length)
+    plain = sa.Index(name, column, text, *rest, mysql_length=length, mariadb_length=length)
     other = sa.Index(name, column, sa.text(f"substr({text}, 1, {LENGTH})"))
     return [
         plain.ddl_if(dialect=_PLAIN),  # type: ignore[arg-type] # it takes several as well
@@ -23,7 +26,8 @@ def indexes(name: str, column: str, text: str) -> list[sa.Index]:
 
 
 def same(
-    column: sa.ColumnElement[Any] | orm.InstrumentedAttribute[Any], value: str
+    column: sa.ColumnElement[Any] | orm.InstrumentedAttribute[Any],
+    value: str | sa.BindParameter[str],
 ) -> sa.ColumnElement[bool]:
     """Whether a text begins as another one does, as far as the index looks.
 

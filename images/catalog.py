@@ -22,6 +22,8 @@ _THERE = (_I.deleted.is_(False), _I.status.not_in(("deleted", "pending_delete"))
 _ID = re.compile("[^\0\ud800-\udfff\U00010000-\U0010ffff]{1,36}")
 #: Filters that are looked at to find few.
 _CHOICES = 4
+#: What is counted, where only how many there are is asked for.
+_ONE: sa.ColumnClause[int] = sa.literal_column("1", sa.Integer())
 #: Statements that are kept.
 _KNOWN = 256
 ALL_PARTS = tuple(_PARTS)
@@ -47,7 +49,13 @@ class Query:
     filters: list[tuple[str, str]]
 
 
-_ANYBODY = context.Context("", "any", "any", (), is_admin=False, request_id="")
+_SHAPES = {
+    (is_admin, has_project): context.Context(
+        "", None, "any" if has_project else None, (), is_admin=is_admin, request_id=""
+    )
+    for is_admin in (False, True)
+    for has_project in (False, True)
+}
 
 
 def get(
@@ -105,22 +113,20 @@ def page(asker: context.Context, query: Query) -> list[records.Record]:
         Invalid: a filter has a value that it cannot have, or there is no such marker.
         Forbidden: the marker is an image that the asker may not see.
     """
-    narrowed = filters.usable(asker, query.filters)
+    narrowed, values = filters.open_values(filters.usable(asker, query.filters))
     after = None if query.marker is None else _marker(asker, query.marker, query.sort)
-    few = _few(filters.choices(narrowed))
+    few = _few(narrowed, values)
     blank = None if after is None else tuple(value is None for value in after.values())
     statement = _statement(_shape(asker), narrowed, query.sort, query.limit, blank, few)
     if statement is None or not query.limit:
         return []
-    values = {f"after_{key}": value for key, value in (after or {}).items()}
-    return records.read(statement, {"asker": asker.owner, **values})
+    marker = {f"after_{key}": value for key, value in (after or {}).items()}
+    return records.read(statement, {"asker": asker.owner, **values, **marker})
 
 
 def _shape(asker: context.Context) -> context.Context:
     """What a statement depends on of who asks; the project itself is said when it is run."""
-    return dataclasses.replace(
-        _ANYBODY, is_admin=asker.is_admin, owner=_ANYBODY.owner if asker.owner else None
-    )
+    return _SHAPES[asker.is_admin, bool(asker.owner)]
 
 
 @functools.lru_cache(_KNOWN)
@@ -151,6 +157,7 @@ def _statement(
             one for one in narrowed if one != few and (one[0] != name or name == "tag")
         )
     conditions = filters.conditions(asker, narrowed)
+    roads = walks.pinned(roads, hidden=filters.wants_hidden(narrowed))
     keys = (key for key, _ in sort)
     after = (
         None if blank is None else {k: None if b else "" for k, b in zip(keys, blank, strict=True)}
@@ -158,22 +165,32 @@ def _statement(
     return walks.page(roads, conditions, sort, after, limit, order) if roads else None
 
 
-def _few(choices: dict[tuple[str, str], sa.Select[str]]) -> tuple[str, str] | None:
+def _few(narrowed: filters.Parameters, values: dict[str, str]) -> tuple[str, str] | None:
     """The filter that leaves the fewest images, or None where each leaves many; in one statement.
 
     A rare tag would have the walks pass nearly all images for one page; a frequent one ends them soon.
     """
-    names = list(choices)[:_CHOICES]
-    if not names:
+    names, statement = _counts(narrowed)
+    if statement is None:
         return None
+    count, number = min((row[1], row[0]) for row in db.fetch_kept(statement, values))
+    return names[number] if count <= walks.FEW else None
+
+
+@functools.lru_cache(_KNOWN)
+def _counts(
+    narrowed: filters.Parameters,
+) -> tuple[list[tuple[str, str]], sa.CompoundSelect[int, int] | None]:
+    """Some of the filters, and the statement that says each one's place and how many images it leaves."""
+    choices = filters.choices(narrowed)
+    names = list(choices)[:_CHOICES]
     counts = [
         sa.select(sa.literal(number), sa.func.count()).select_from(
-            walks.at_most(choices[name]).subquery()
+            walks.at_most(choices[name].with_only_columns(_ONE)).subquery()
         )
         for number, name in enumerate(names)
     ]
-    count, number = min((row[1], row[0]) for row in db.fetch(sa.union_all(*counts)))
-    return names[number] if count <= walks.FEW else None
+    return names, sa.union_all(*counts) if counts else None
 
 
 def _marker(asker: context.Context, image_id: str, sort: walks.Sort) -> walks.Marker:

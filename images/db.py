@@ -208,10 +208,10 @@ def fetch(statement: sa.Select[Any] | sa.CompoundSelect[Any]) -> Sequence[sa.Row
     return _read(lambda made: made.execute(statement).all())
 
 
-def fetch_texts(
-    statement: sa.Select[*tuple[Any, ...]], values: Mapping[str, Any]
-) -> Sequence[tuple[str, ...]]:
-    """`fetch` for a statement that is kept, and whose columns are text; `values` are its parameters'.
+def fetch_kept(
+    statement: driver_sql.Statement, values: Mapping[str, Any]
+) -> Sequence[tuple[Any, ...]]:
+    """`fetch` for a statement that is kept, of texts and whole numbers; `values` are its parameters'.
 
     It is compiled once, and what a driver says is taken as it is: that is half of what a small one costs.
 
@@ -219,7 +219,7 @@ def fetch_texts(
         Unavailable, Abandoned: as `transaction` does.
     """
 
-    def run(made: sa.Connection) -> Sequence[tuple[str, ...]]:
+    def run(made: sa.Connection) -> Sequence[tuple[Any, ...]]:
         sql = driver_sql.of(statement, made.dialect)
         return made.exec_driver_sql(sql.text, sql.arguments(values)).cursor.fetchall()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+Statement = sa.Select[*tuple[Any, ...]] | sa.CompoundSelect[*tuple[Any, ...]]
 #: Statements that are kept.
 _KNOWN = 512
 
@@ -32,7 +33,7 @@ class Sql:
 
 
 @functools.lru_cache(_KNOWN)
-def of(statement: sa.Select[*tuple[Any, ...]], dialect: sa.Dialect) -> Sql:
+def of(statement: Statement, dialect: sa.Dialect) -> Sql:
     """A statement that is kept; one that is made anew each time would be compiled each time."""
     made: Any = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
     processors = {}

@@ -56,6 +56,12 @@ _ITEM = re.compile(r'"((?:[^"\\]|\\.)*)"|([^",]*)')
 Parameters = tuple[tuple[str, str], ...]
 
 
+class Later(str):
+    """In the place of a value: the name under which it is said when the statement is run."""
+
+    __slots__ = ()
+
+
 def usable(asker: context.Context, parameters: Sequence[tuple[str, str]]) -> Parameters:
     """The parameters that narrow the asker's list: all but those by properties that it may not read.
 
@@ -74,8 +80,37 @@ def usable(asker: context.Context, parameters: Sequence[tuple[str, str]]) -> Par
     )
 
 
+def open_values(parameters: Parameters) -> tuple[Parameters, dict[str, str]]:
+    """The parameters with `Later` for what is only compared with, and what these stand for.
+
+    To build and compile a statement takes longer than to run it: lists by different names have one.
+    """
+    opened: list[tuple[str, str]] = []
+    values: dict[str, str] = {}
+    for number, (name, value) in enumerate(parameters):
+        if _is_compared(name, value):
+            key = Later(f"filter_{number}")
+            values[key] = value
+            opened.append((name, key))
+        else:
+            opened.append((name, value))
+    return tuple(opened), values
+
+
+def _is_compared(name: str, value: str) -> bool:
+    """Whether any other value would make the same statement."""
+    if name in _CHOICES:
+        return ":" not in value
+    return name == "tag" or name in _TEXTS or (name not in _LISTS and _is_property(name))
+
+
+def compared(value: str) -> str | sa.BindParameter[str]:
+    """What a column is compared with."""
+    return sa.bindparam(str(value), "", sa.String()) if isinstance(value, Later) else value
+
+
 def conditions(asker: context.Context, parameters: Parameters) -> list[Condition]:
-    """Everything that an image of the list must fulfil, what the asker may see included.
+    """What images of the list must fulfil besides what `walks.pinned` says, what the asker sees included.
 
     `parameters` are `usable`: of a name that is given twice the last one counts, but of tags all do.
 
@@ -83,18 +118,26 @@ def conditions(asker: context.Context, parameters: Parameters) -> list[Condition
         Invalid: a filter has a value that it cannot have.
     """
     last = dict(parameters)
-    scope = [_is(_I.deleted, wanted=False), _I.status.not_in(_UNLISTED)]
+    scope: list[Condition] = [_I.status.not_in(_UNLISTED)]
     scope += visibility.listed(
         asker, last.pop("visibility", None), last.pop("member_status", "accepted")
     )
-    last.setdefault("os_hidden", "false")
-    last.pop("tag", None)
     found = [*scope, *(_tagged(value) for name, value in parameters if name == "tag")]
-    return found + [_condition(name, value) for name, value in last.items() if name != "deleted"]
+    elsewhere = ("tag", "deleted", "os_hidden")
+    return found + [_condition(name, last[name]) for name in last if name not in elsewhere]
+
+
+def wants_hidden(parameters: Parameters) -> bool:
+    """Whether the list is one of hidden images.
+
+    Raises:
+        Invalid: the filter has a value that it cannot have.
+    """
+    return _truth("os_hidden", dict(parameters).get("os_hidden", "false").lower())
 
 
 def choices(parameters: Parameters) -> dict[tuple[str, str], sa.Select[str]]:
-    """Queries for ids of which an index finds the few rows: of each filter that may leave but few images.
+    """Queries for ids that an index alone answers: of each filter that may leave but few images.
 
     The images of a list are among those of each query, and a query finds no others than its filter would.
     `parameters` are such as `conditions` takes.
@@ -117,8 +160,8 @@ def _condition(name: str, value: str) -> Condition:
     for columns, make in _BY_COLUMN:
         if name in columns:
             return make(columns[name], name, value)
-    if name in ("protected", "os_hidden"):
-        return _flag(name, value)
+    if name == "protected":
+        return _I.protected != (sa.false() if _truth(name, value) else sa.true())
     if name == "changes-since":
         raise errors.Invalid("changes-since is no filter of this version; use updated_at")
     if name.endswith(("_min", "_max")):
@@ -132,32 +175,37 @@ def _tagged(tag: str) -> Condition:
 
 def _ids_tagged(tag: str) -> sa.Select[str]:
     rows = models.ImageTag
-    # By `!=`, or SQLite looks through all that are not deleted.
-    return sa.select(rows.image_id).where(
-        collation.Exactly(rows.value, tag), rows.deleted != sa.true()
-    )
+    there = sa.and_(collation.Exactly(rows.value, compared(tag)), rows.deleted == sa.false())
+    return _by_value(sa.select(rows.image_id).where(there), rows)
 
 
 def _has_property(name: str, value: str) -> Condition:
     rows = models.ImageProperty
-    same = sa.and_(collation.Exactly(rows.name, name), rows.value == value)
-    return sa.exists().where(rows.image_id == _I.id, same, rows.deleted != sa.true())
+    same = sa.and_(collation.Exactly(rows.name, name), rows.value == compared(value))
+    there = sa.and_(rows.image_id == _I.id, same, rows.deleted == sa.false())
+    return _by_value(sa.select(rows.image_id).where(there), rows).exists()
 
 
 def _ids_having(name: str, value: str) -> sa.Select[str]:
-    rows = models.ImageProperty
-    same = sa.and_(rows.name == name, rows.value == value, beginning.same(rows.value, value))
-    return sa.select(rows.image_id).where(same, rows.deleted != sa.true())
+    rows, wanted = models.ImageProperty, compared(value)
+    same = sa.and_(rows.name == name, rows.value == wanted, beginning.same(rows.value, wanted))
+    return _by_value(sa.select(rows.image_id).where(same, rows.deleted == sa.false()), rows)
+
+
+def _by_value(query: sa.Select[str], rows: type[models.Base]) -> sa.Select[str]:
+    """MariaDB would read all tags or properties of an image to see whether this one is among them."""
+    hint = f"FORCE INDEX (gantry_{rows.__tablename__}_value)"
+    return query.with_hint(rows, hint, "mysql").with_hint(rows, hint, "mariadb")
 
 
 def _text(column: _Column, _name: str, value: str) -> Condition:
-    return column == value
+    return column == compared(value)
 
 
 def _choice(column: _Column, name: str, value: str) -> Condition:
     operator, colon, operand = value.partition(":")
     if not colon:
-        return column == value
+        return column == compared(value)
     if operator == "eq":
         return column == operand
     if operator != "in":
@@ -196,16 +244,10 @@ def _integer(text: str) -> int | None:
     return int(text) if re.fullmatch("[+-]?[0-9]{1,400}", text) else None
 
 
-def _flag(name: str, value: str) -> Condition:
-    text = value.lower() if name == "os_hidden" else value
+def _truth(name: str, text: str) -> bool:
     if text not in ("true", "false"):
         raise errors.Invalid(f"{name} must be true or false")
-    return _is(getattr(_I, name), wanted=text == "true")
-
-
-def _is(column: _Column, *, wanted: bool) -> Condition:
-    """Compare so that no database looks half of the table up by an index; walks have their own."""
-    return column != (sa.false() if wanted else sa.true())
+    return text == "true"
 
 
 def _date(column: _Column, name: str, value: str) -> Condition:

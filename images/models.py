@@ -136,7 +136,7 @@ class ImageProperty(Stamped, Base):
     __table_args__ = (
         sa.Index("ix_image_properties_image_id", "image_id"),
         sa.Index("ix_image_properties_deleted", "deleted"),
-        *beginning.indexes("gantry_image_properties_value", "name", "value"),
+        *beginning.indexes("gantry_image_properties_value", "name", "value", "deleted", "image_id"),
         sa.UniqueConstraint("image_id", "name", name="ix_image_properties_image_id_name"),
         Base.__table_args__,
     )
@@ -154,7 +154,7 @@ class ImageTag(Stamped, Base):
     __table_args__ = (
         sa.Index("ix_image_tags_image_id", "image_id"),
         sa.Index("ix_image_tags_image_id_tag_value", "image_id", "value"),
-        sa.Index("gantry_image_tags_value", "value", "image_id"),
+        sa.Index("gantry_image_tags_value", "value", "deleted", "image_id"),
         Base.__table_args__,
     )
 

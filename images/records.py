@@ -105,7 +105,7 @@ def read(statement: sa.Select[Any], values: dict[str, Any]) -> list[Record]:
     """
     found: list[Record | None] = []
     cut: dict[str, int] = {}
-    for image_id, text in db.fetch_texts(statement, values):
+    for image_id, text in db.fetch_kept(statement, values):
         try:
             found.append(_record(*packing.unpacked(text)))
         except packing.Cut:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from images import catalog, context, db
+from images import catalog, context, db, driver_sql
 from tests import service
 from tests.conftest import Configure
 from tests.integration import crowd, databases, effort
@@ -249,6 +249,66 @@ def test_filters(
     sent = effort.sent(engine, lambda: page("admin", filters=filters))
     assert len(sent) <= 2
     assert effort.cost(engine, sent) < most
+
+
+def test_hidden_images_are_walked_along_an_index(engine: sa.Engine, rows: list[Row]) -> None:
+    def work() -> list[str]:
+        return page("admin", filters={"os_hidden": "True"})
+
+    there = [row for row in rows if row["os_hidden"] and not row["deleted"]]
+    expected = in_order([row for row in there if row["visibility"] != "community"], _DEFAULT)
+    assert work() == expected[:25]
+    sent = effort.sent(engine, work)
+    assert effort.cost(engine, sent) < 600
+    assert any("gantry_images_all_created" in line for line in effort.plan(engine, sent[-1]))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "table"),
+    [
+        ("tag", "abc", "image_tags"),
+        ("tag", "cloud", "image_tags"),
+        ("os_distro", "a", "image_properties"),
+    ],
+)
+def test_the_index_by_value_answers(engine: sa.Engine, name: str, value: str, table: str) -> None:
+    if engine.dialect.name == "postgresql":  # which needs no hint, and finds its own way
+        return
+    sent = effort.sent(engine, lambda: page("admin", filters={name: value}))
+    count, whole = (effort.plan(engine, one) for one in sent)
+    index = f"gantry_{table}_value"
+    assert any(index in line for line in count), count
+    # SQLite sees as quickly by an image and a name which value its property has.
+    if engine.dialect.name == "mysql" or table == "image_tags":
+        assert any(index in line for line in whole), whole
+    # MariaDB does not say that the beginning of a short text is all of it.
+    if engine.dialect.name == "sqlite" or table == "image_tags":
+        sign = {"sqlite": "COVERING INDEX", "mysql": "Using where; Using index"}
+        assert any(sign[engine.dialect.name] in line for line in count if index in line), count
+
+
+#: Pairs of values, and what an image has that has one.
+PAIRS: list[tuple[str, tuple[str, str], Callable[[Row], str | None]]] = [
+    ("name", ("image-77", "image-78"), lambda r: r["name"]),
+    ("tag", ("abc", "abd"), lambda r: r["id"][:3]),
+    ("instance_uuid", (crowd.image_id(50), crowd.image_id(51)), lambda r: r["id"]),
+    ("checksum", (crowd.checksum(777), crowd.checksum(888)), lambda r: r["checksum"]),
+    ("status", ("queued", "active"), lambda r: r["status"]),
+    ("owner", ("project-7", "project-8"), lambda r: r["owner"]),
+]
+
+
+@pytest.mark.parametrize(("name", "values", "of"), PAIRS, ids=[pair[0] for pair in PAIRS])
+@pytest.mark.usefixtures("engine")
+def test_other_values_make_no_other_statement(
+    rows: list[Row], name: str, values: tuple[str, str], of: Callable[[Row], str | None]
+) -> None:
+    made = []
+    for value in values:
+        expected = [row for row in rows if visible(row, "admin") and of(row) == value]
+        assert page("admin", filters={name: value}) == in_order(expected, _DEFAULT)[:25]
+        made.append(driver_sql.of.cache_info().misses)
+    assert made[0] == made[1]
 
 
 @pytest.mark.parametrize("key", catalog.SORT_KEYS)
