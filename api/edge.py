@@ -1,7 +1,7 @@
 """What a request passes before anybody looks at what it wants: its text, CORS, a proxy's headers, and news.
 
-CORS and the headers are oslo.middleware's, under its option names. Each costs something, so it is there only where
-the operator has turned it on.
+CORS and the headers are oslo.middleware's, under its option names. Each costs something, so it is there
+only where the operator has turned it on.
 """
 
 from collections.abc import Iterable

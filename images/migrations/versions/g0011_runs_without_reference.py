@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "g0011"
-down_revision = "g0009"
+down_revision = "g0010"
 branch_labels = None
 depends_on = None
 

@@ -6,7 +6,7 @@ No row is read to see whether few or many have it, or whether an image that a li
 from alembic import op
 
 revision = "g0012"
-down_revision = "g0009"
+down_revision = "g0011"
 branch_labels = None
 depends_on = None
 

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "g0011"
+revision = "g0010"
 down_revision = "g0009"
 branch_labels = None
 depends_on = None
