@@ -6,7 +6,7 @@ LOCK := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 
 UV := uv==0.13.9
 
 # What is measured has the machine to itself.
-ALONE := tests/system/long/test_thousand_imports.py tests/system/long/test_scaling.py
+ALONE := $(addprefix tests/system/long/test_,thousand_imports.py scaling.py three_stores.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run test lint integration chaos scaling bench compat lock clean

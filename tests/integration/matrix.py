@@ -46,7 +46,7 @@ class Outcome:
     holds: tuple[str, ...] = ()
 
 
-_SUCCESS = {"task": "success", "image": "active", "failed": (), "holds": ("works",)}
+_SUCCESS: Any = {"task": "success", "image": "active", "failed": (), "holds": ("works",)}
 _BOTH: Any = {"stores": ("works", "wrong")}
 #: By what happens.
 OUTCOMES = {

@@ -19,7 +19,11 @@ from tests.functional.conftest import Api, Caller
 from tests.integration import matrix, remote_kinds
 from workers import engine, jobs
 
-pytestmark = pytest.mark.slow
+#: Swift's library calls Keystone's as it was done of old.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
 
 MARKS = ("os_glance_importing_to_stores", "os_glance_failed_import")
 
