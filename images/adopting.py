@@ -9,6 +9,7 @@ as failed, with the cause in words, and their images are `queued` again (contrac
 """
 
 import logging
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
@@ -114,7 +115,7 @@ def _is_done(task: models.Task, image: models.Image | None) -> bool:
     """Whether only the task's last word is missing: with the last store, Glance makes the image `active`."""
     if task.type != "api_image_import" or image is None or image.deleted:
         return False
-    every = _request(task).get("all_stores_must_succeed", True)
+    every = _request(task).get("all_stores_must_succeed", True) is True
     is_holder = image.properties.get(imports.LOCK) == task.id
     usable = image.status in imports.USABLE
     return usable and is_holder and every and _method(task) not in ("", imports.COPY)
@@ -142,7 +143,8 @@ def _objection(task: models.Task, image: models.Image | None) -> str:
 
 def _request(task: models.Task) -> dict[str, object]:
     """The body of POST /import, as Glance keeps it."""
-    found = (task.info.input or {}).get("import_req") if task.info else None
+    info: models.TaskInfo | None = task.info  # a task of long ago may have none
+    found = (info.input or {}).get("import_req") if info else None
     return found if isinstance(found, dict) else {}
 
 
@@ -231,7 +233,7 @@ def _empty(session: orm.Session, image: models.Image) -> list[models.ImageLocati
     for row in places:
         row.status = "pending_delete" if is_ours else "deleted"
         row.deleted, row.deleted_at = not is_ours, None if is_ours else db.now()
-    nothing = dict.fromkeys(("checksum", "os_hash_algo", "os_hash_value"))
+    nothing: dict[str, Any] = dict.fromkeys(("checksum", "os_hash_algo", "os_hash_value"))
     statuses.move_image(session, image.id, "importing", "queued", **nothing)
     staging.remove(image.id)  # before the commit: after it, the next import may have begun
     if is_ours:

@@ -7,8 +7,8 @@ from alembic import command, script, util
 from alembic import config as alembic_config
 from alembic.runtime import migration
 
-from images import config, db, errors
-from images.metadefs import models  # and with them all the others
+from images import config, db, errors, models
+from images.metadefs import models as _metadefs  # noqa: F401 - they register with the others
 
 VERSION_TABLE = "gantry_version"
 #: The oldest revision.

@@ -9,9 +9,17 @@ from images import notifications, payloads
 from images.metadefs import models
 
 _OF_NAMESPACES = ("namespace", "display_name", "protected", "visibility", "owner", "description")
-_KINDS = {models.Object: "object", models.Property: "property", models.Tag: "tag"}
+_KINDS: dict[type[models.Entry], str] = {
+    models.Object: "object",
+    models.Property: "property",
+    models.Tag: "tag",
+}
 #: The plural in the events that say that a namespace was emptied of a kind.
-_PLURALS = {models.Object: "objects", models.Property: "properties", models.Tag: "tags"}
+_PLURALS: dict[type[models.Entry], str] = {
+    models.Object: "objects",
+    models.Property: "properties",
+    models.Tag: "tags",
+}
 #: What a property may say of itself.
 _WORDS = (
     *("type", "title", "description", "default", "minimum", "maximum", "enum", "pattern"),
@@ -47,7 +55,7 @@ def tell_of_entry(
         return
     spaces = models.Namespace
     query = sa.select(spaces.namespace).where(spaces.id == entry.namespace_id)
-    payload = {"namespace": session.scalars(query).one(), "name": entry.name}
+    payload: dict[str, Any] = {"namespace": session.scalars(query).one(), "name": entry.name}
     payload |= {"name_old": old or entry.name} | _stamps(entry, what == "delete")
     if isinstance(entry, models.Object):
         described: dict[str, Any] = entry.json_schema or {}
@@ -65,7 +73,8 @@ def tell_of_association(
     """Tell that a namespace is meant for a resource type, or (delete) no longer is."""
     event = f"metadef_resource_type.{what}"
     if notifications.wanted(event):
-        payload = {"namespace": space.namespace, "name": one.name, "name_old": one.name}
+        payload: dict[str, Any] = {"namespace": space.namespace, "name": one.name}
+        payload["name_old"] = one.name
         payload |= {"prefix": one.prefix, "properties_target": one.properties_target}
         notifications.definition(session, event, payload | _stamps(one, what == "delete"))
 

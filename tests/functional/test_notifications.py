@@ -244,6 +244,7 @@ def test_metadata_definitions(heard: Heard) -> None:
         answer = heard.api.ask(method, f"/v2/metadefs/{path}", document)
         assert answer.status_code < 300, answer.text
 
+    payload: dict[str, Any] = {}
     for path, (kind, document) in NAMES.items():
         ask("POST", path, document)
         payload = heard.one(f"{kind}.create")

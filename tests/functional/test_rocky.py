@@ -37,7 +37,8 @@ def qcow2(room: pathlib.Path, raw: bytes = DATA, *words: str) -> bytes:
 
 
 def data_of(api: Api, image_id: str) -> bytes:
-    return api.ask("GET", f"/v2/images/{image_id}/file").data
+    data: bytes = api.ask("GET", f"/v2/images/{image_id}/file").data
+    return data
 
 
 def versions(api: Api) -> dict[str, str]:
@@ -299,7 +300,7 @@ def test_r42_the_oldest_glance_store() -> None:
 
 def test_r46_the_end_of_owner_is_tenant_is_announced() -> None:
     (option,) = [one for one in options.GROUPS[None] if one.name == "owner_is_tenant"]
-    assert "next major release" in option.deprecated_reason
+    assert "next major release" in str(option.deprecated_reason)
     assert "`owner_is_tenant = false` is honoured and deprecated; it goes with 1.0" in (
         ROOT / "CHANGELOG.md"
     ).read_text().replace("\n  ", " ")
