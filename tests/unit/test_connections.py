@@ -1,8 +1,11 @@
 """Connections go to the addresses that were judged, and TLS is verified for the name all the same."""
 
 import base64
+import contextlib
 import http.server
 import pathlib
+import socket
+import threading
 import urllib.parse
 from collections.abc import Iterator
 
@@ -170,6 +173,54 @@ def test_a_proxy_is_not_asked_for_what_is_refused(proxy: Proxy, url: str) -> Non
     with pytest.raises(errors.ImportFailed, match="not allowed here"):
         Download().run(url)
     assert proxy.asked == []
+
+
+@contextlib.contextmanager
+def tunnel(port: int) -> Iterator[tuple[str, list[bytes]]]:
+    """A proxy that connects whoever asks for anything to a port here; its address, and what it was asked."""
+    asked: list[bytes] = []
+
+    def carry(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while piece := source.recv(1 << 16):
+                target.sendall(piece)
+            target.shutdown(socket.SHUT_WR)
+
+    def serve(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            client, _ = listener.accept()
+            with client, socket.create_connection(("127.0.0.1", port)) as server:
+                asked.append(client.recv(1 << 16).partition(b"\r\n")[0])
+                client.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+                back = threading.Thread(target=carry, args=(server, client))
+                back.start()
+                carry(client, server)
+                back.join()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=[listener])
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_tls_through_a_proxy(quick: Configure, named: Names, tmp_path: pathlib.Path) -> None:
+    """It is asked for the name, and TLS is verified for the name, from end to end."""
+    file = certificates.self_signed(tmp_path / "both.pem", NAME)
+    with (
+        web.serving({"/image": web.whole(DATA)}, file) as url,
+        tunnel(urllib.parse.urlsplit(url).port or 0) as (proxy, asked),
+    ):
+        quick(
+            f"{downloading.OPTIONS}{web.LOOPBACK}[web_download]\n"
+            f"ca_certificates_file = {file}\nproxy = {proxy}\n"
+        )
+        assert data_of(Download().run(f"https://{NAME}/image")) == DATA
+    assert [one.split()[:2] for one in asked] == [[b"CONNECT", f"{NAME}:443".encode()]]
+    assert named.asked == []
 
 
 def test_a_proxy_that_is_away(quick: Configure) -> None:
