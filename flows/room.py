@@ -17,11 +17,6 @@ def claim(plan: imports.Plan, size: int | None, *, stage: int | None = None) -> 
         quota.claim(allowed, plan.image_id, store=store, stage=stage)
 
 
-def brings(plan: imports.Plan) -> bool:
-    """Whether the import's method brings bytes that are not in staging yet."""
-    return "uploading" not in methods.named(plan.method).accepts
-
-
 def meter(plan: imports.Plan, disk_format: str | None) -> quota.Meter | None:
     """What is to be told of the bytes that a method brings; None where nothing limits them.
 
@@ -30,7 +25,7 @@ def meter(plan: imports.Plan, disk_format: str | None) -> quota.Meter | None:
     Raises:
         Unavailable: the identity service does not tell the limits.
     """
-    if not brings(plan):  # they are there, and counted
+    if "uploading" in methods.named(plan.method).accepts:  # they are there, and counted
         return None
     allowed = quota.for_worker(plan.image_id)
     if allowed is None:

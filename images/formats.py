@@ -2,7 +2,7 @@
 
 Bytes are inspected while they stream by, so inspecting costs no extra read. The verdict is `Inspection`;
 `check()` holds it against what the image's record declares (contract section 4.6). What is known of each
-format stands in `images.inspectors` and `images.foreign_formats`.
+format stands in `images.inspectors`.
 """
 
 import dataclasses

@@ -22,7 +22,7 @@ class Fetch(task.Task):
         """
         plan = watch.plan
         meter = room.meter(plan, formats["disk_format"]) if quota.enabled else None
-        brings, promised = room.brings(plan), -1
+        brings, promised = "uploading" not in methods.named(plan.method).accepts, -1
 
         def heard(done: int, total: int | None) -> None:
             nonlocal promised
