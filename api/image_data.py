@@ -148,8 +148,8 @@ def _send(image: records.Record, opened: stores.Opened) -> flask.Response:
     pieces = opened.read_range(first, length)
     if keeps:
         pieces = cache_fills.kept(image, pieces)
-    pieces = sendings.told(pieces, length, image, flask.g.context)
-    return flask.Response(pieces, 206 if part else 200, headers, direct_passthrough=True)
+    told = sendings.told(pieces, length, image, flask.g.context)
+    return flask.Response(told, 206 if part else 200, headers, direct_passthrough=True)
 
 
 def _send_by_nginx(path: pathlib.Path, headers: dict[str, str]) -> flask.Response:
