@@ -1,20 +1,19 @@
-"""What a request passes before anybody looks at what it wants: CORS, a proxy's headers, and news.
+"""What a request passes before anybody looks at what it wants: CORS, and a proxy's headers.
 
-The first two are oslo.middleware's, under its option names. Each costs something, so it is there only where
-the operator has turned it on.
+Both are oslo.middleware's, under its option names. Each costs something, so it is there only where the
+operator has turned it on.
 """
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import webob
 from oslo_middleware import cors, http_proxy_to_wsgi
 
 from api import auth
-from images import config, reloading
+from images import config
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import WSGIApplication
 
 #: Headers that a browser's script may send and see, and methods that it may use (contract section 2.0).
 _HEADERS = [
@@ -36,16 +35,6 @@ def wrap(app: "WSGIApplication") -> "WSGIApplication":
     if conf.cors.allowed_origin:
         app = cors.CORS(app, conf)
     return app
-
-
-def follow(app: "WSGIApplication") -> "WSGIApplication":
-    """`app` by the present configuration: SIGHUP may have changed it since the request before."""
-
-    def serve(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
-        reloading.follow()
-        return app(environ, start)
-
-    return serve
 
 
 class _ProxyHeaders(http_proxy_to_wsgi.HTTPProxyToWSGI):
