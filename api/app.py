@@ -71,7 +71,7 @@ def create_app(files: Sequence[str] | None = None) -> "WSGIApplication":
     image_cache.prepare()
     app: WSGIApplication = routes(asks_keystone=auth.asks_keystone()).wsgi_app
     # A request passes these from the last one to the first.
-    for wrap in (auth.wrap, versions.Middleware, edge.wrap, body.Middleware, edge.follow):
+    for wrap in (auth.wrap, versions.Middleware, edge.wrap, body.Middleware):
         app = wrap(app)
     return app
 

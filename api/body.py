@@ -18,7 +18,7 @@ from werkzeug import exceptions
 
 from api import chunks
 from api import errors as answers
-from images import errors, filters
+from images import errors, filters, reloading
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -223,7 +223,9 @@ class Middleware:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """Serve one request (PEP 3333)."""
+        """Serve one request (PEP 3333), by the configuration as it is now."""
+        if reloading.told.value != reloading.followed:
+            reloading.follow()
         body = Body(environ)
         environ["wsgi.input"], environ["wsgi.input_terminated"] = body, True
         app = answers.answer(body.problem, environ) if body.problem else self._app

@@ -1,4 +1,4 @@
-"""What a request passes before anybody looks at what it wants: its text, CORS, a proxy's headers, and news.
+"""What a request passes before anybody looks at what it wants: its text, CORS, and a proxy's headers.
 
 CORS and the headers are oslo.middleware's, under its option names. Each costs something, so it is there
 only where the operator has turned it on.
@@ -12,7 +12,7 @@ from oslo_middleware import cors, http_proxy_to_wsgi
 
 from api import auth
 from api import errors as answers
-from images import config, errors, reloading
+from images import config, errors
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -38,16 +38,6 @@ def wrap(app: "WSGIApplication") -> "WSGIApplication":
     if conf.cors.allowed_origin:
         app = cors.CORS(app, conf)
     return app
-
-
-def follow(app: "WSGIApplication") -> "WSGIApplication":
-    """`app` by the present configuration: SIGHUP may have changed it since the request before."""
-
-    def serve(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
-        reloading.follow()
-        return app(environ, start)
-
-    return serve
 
 
 class _Text:

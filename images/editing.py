@@ -98,7 +98,8 @@ def create(session: orm.Session, asker: context.Context, fields: dict[str, Any])
         image.set_property(name, _text(fields[name]))
     session.add(image)
     _flush(session, f"Image ID {image.id} already exists!")
-    notifications.image(session, "image.create", image.id)
+    if notifications.enabled:
+        notifications.image(session, "image.create", image.id)
     return image
 
 
@@ -141,7 +142,8 @@ def apply(
         image.updated_at = db.now()
     # MySQL takes names that differ in a space at the end for the same.
     _flush(session, "A property's name differs from another one's in a space at its end only")
-    notifications.image(session, "image.update", image.id)
+    if notifications.enabled:
+        notifications.image(session, "image.update", image.id)
 
 
 def _change_column(asker: context.Context, image: models.Image, change: Change) -> None:
@@ -211,7 +213,8 @@ def add_tag(session: orm.Session, image: models.Image, tag: str) -> None:
     _set_tags(image, [*image.tags, tag])
     image.updated_at = db.now()
     session.flush()
-    notifications.image(session, "image.update", image.id)
+    if notifications.enabled:
+        notifications.image(session, "image.update", image.id)
 
 
 def remove_tag(session: orm.Session, image: models.Image, tag: str) -> None:
@@ -225,7 +228,8 @@ def remove_tag(session: orm.Session, image: models.Image, tag: str) -> None:
     _set_tags(image, [value for value in image.tags if value != tag])
     image.updated_at = db.now()
     session.flush()
-    notifications.image(session, "image.update", image.id)
+    if notifications.enabled:
+        notifications.image(session, "image.update", image.id)
 
 
 def switch(session: orm.Session, image: models.Image, was: str, to: str) -> None:

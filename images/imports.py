@@ -122,7 +122,8 @@ def begin(task_id: str, worker: str, *, by_force: bool = False) -> Plan | None:
         task, image = session.execute(query).one()
         if task.status == "pending":
             statuses.move_task(session, task_id, "pending", "processing")
-            notifications.task(session, "task.run", task_id)
+            if notifications.enabled:
+                notifications.task(session, "task.run", task_id)
         if task.image_id is None:  # the image that a legacy task will make
             task.image_id = str(uuid.uuid4())
         plan = _plan(lease, task, image)
@@ -234,7 +235,8 @@ def stored(
             alive = statuses.keep_image(session, plan.image_id, *USABLE)
         if not alive:
             raise errors.Gone("The image was deleted while it was imported")
-        notifications.image(session, "image.upload", plan.image_id)
+        if notifications.enabled:
+            notifications.image(session, "image.upload", plan.image_id)
         url, metadata = place
         session.add(models.ImageLocation(image_id=plan.image_id, value=url, meta_data=metadata))
         if stores.multi():

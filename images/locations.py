@@ -340,7 +340,8 @@ def write(
         statuses.move_image(session, image.id, image.status, found.status, **values)
     else:
         statuses.keep_image(session, image.id, image.status, **values)
-        notifications.image(session, "image.update", image.id)
+        if notifications.enabled:
+            notifications.image(session, "image.update", image.id)
     _write_rows(session, image.id, found)
     orm.attributes.set_committed_value(image, "location_rows", found.rows)
     session.refresh(image, ["status", "size", "updated_at", *_HASHES])

@@ -13,28 +13,28 @@ import threading
 from typing import Any
 
 #: How often the service was told. Whoever forks has imported this module before.
-_told: Any = multiprocessing.get_context("fork").Value(ctypes.c_int, 0, lock=False)
-#: How often this process has followed.
-_followed = 0
+told: Any = multiprocessing.get_context("fork").Value(ctypes.c_int, 0, lock=False)
+#: How often this process has followed: whoever cannot spare a call compares the two before `follow`.
+followed = 0
 _lock = threading.Lock()
 
 
 def tell(*_: object) -> None:
     """Have the configuration read again; it may be called by a signal's handler."""
-    _told.value += 1
+    told.value += 1
 
 
 def follow() -> None:
     """Read the configuration again, if this process was told to and has not yet."""
-    global _followed  # noqa: PLW0603 - each process has its own
-    if _told.value == _followed:
+    global followed  # noqa: PLW0603 - each process has its own
+    if told.value == followed:
         return
     from images import config  # the first process of a web server does without
 
     with _lock:
-        if (told := _told.value) != _followed:
+        if (now := told.value) != followed:
             config.reload()
-            _followed = told
+            followed = now
 
 
 def listen() -> None:

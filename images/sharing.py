@@ -44,7 +44,8 @@ def add(session: orm.Session, image: models.Image, member_id: str) -> models.Ima
     row.created_at = row.updated_at = db.now()
     session.add(row)
     session.flush()
-    notifications.member(session, "image.member.create", row)
+    if notifications.enabled:
+        notifications.member(session, "image.member.create", row)
     return row
 
 
@@ -106,13 +107,15 @@ def answer(
     if status not in STATUSES:
         raise errors.Invalid('Status must be "pending", "accepted" or "rejected".')
     row.status, row.updated_at = status, db.now()
-    notifications.member(session, "image.member.update", row)
+    if notifications.enabled:
+        notifications.member(session, "image.member.update", row)
 
 
 def remove(session: orm.Session, row: models.ImageMember) -> None:
     """Share an image no longer with a project; the row stays, to be used again."""
     row.deleted, row.deleted_at = True, db.now()
-    notifications.member(session, "image.member.delete", row)
+    if notifications.enabled:
+        notifications.member(session, "image.member.delete", row)
 
 
 def check_id(member_id: object) -> str:

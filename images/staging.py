@@ -143,7 +143,8 @@ def receive(
         StorageFull, Unavailable: the staging directory cannot take it.
     """
     part = keep.part if keep else path(image_id, f".{secrets.token_hex(8)}.part")
-    final, record = keep.final if keep else path(image_id), _record(digest=digest)
+    final = keep.final if keep else path(image_id)
+    record = config.CONF.hashing_algorithm if digest else ""  # whatever SIGHUP changes meanwhile
     if size is not None:
         admit(size)
     try:
@@ -170,11 +171,6 @@ def receive(
         if isinstance(error, OSError):
             raise _translated(error) from error
         raise
-
-
-def _record(*, digest: bool) -> str:
-    """The algorithm of os_hash_value for what is read from now on, whatever SIGHUP changes; "": none."""
-    return str(config.CONF.hashing_algorithm) if digest else ""
 
 
 def _drop(part: pathlib.Path, keep: Keep | None, error: BaseException) -> None:
@@ -223,7 +219,7 @@ def inspect(
     """
     try:
         with new_file.open_past_cache(file) if digest else file.open("rb", buffering=0) as source:
-            record = _record(digest=digest)
+            record = config.CONF.hashing_algorithm if digest else ""
             seen = _read(source, algorithms, record, on_bytes=on_bytes)
             return _remember(file, os.fstat(source.fileno()).st_ino, *seen, record)
     except OSError as error:

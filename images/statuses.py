@@ -69,7 +69,7 @@ def move_image(
     if moved and to in ("queued", "deleted"):  # no bytes are under way any more (`images.quota`)
         reserved = sa.delete(models.Reservation).where(models.Reservation.image_id == image_id)
         session.execute(reserved, execution_options={"synchronize_session": False})
-    if moved:
+    if moved and notifications.enabled:
         _tell(session, image_id, was, to)
     if not moved and not lost_ok:
         raise errors.Conflict(f"Image {image_id} is no longer {was}: it was changed meanwhile")
@@ -112,7 +112,8 @@ def move_task(session: orm.Session, task_id: str, was: str, to: str, **values: A
         execution_options={"synchronize_session": False},
     )
     if moved.rowcount == 1:  # type: ignore[attr-defined]
-        notifications.task(session, f"task.{to}", task_id)
+        if notifications.enabled:
+            notifications.task(session, f"task.{to}", task_id)
         return True
     return False
 

@@ -78,7 +78,8 @@ def add(
     expires = time.time() if rung(session, task.owner, queue) < AHEAD else WAITS
     task.run = models.TaskRun(queue=queue, roles=list(asker.roles), expires=expires, attempt=0)
     session.add(task)
-    notifications.task(session, "task.create", task.id)
+    if notifications.enabled:
+        notifications.task(session, "task.create", task.id)
     return task
 
 

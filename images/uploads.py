@@ -63,7 +63,8 @@ def stage(
         with db.transaction() as session:
             if not statuses.keep_image(session, image_id, "uploading", size=facts.size):
                 raise errors.Gone
-            notifications.image(session, "image.update", image_id)
+            if notifications.enabled:
+                notifications.image(session, "image.update", image_id)
             if allowed:
                 quota.settle(session, image_id)
     except errors.Gone as error:
@@ -99,8 +100,9 @@ def upload(
     needed = {"store": size_hint or 0}
     image, said = _begin(ctx, image_id, "upload_image", "saving", allowed, needed)
     meter = _meter(allowed, image_id, size_hint, copies=1) if allowed else None
-    named = {"backend": store_id} if stores.multi() else {}
-    notifications.image_now("image.prepare", image_id, **named)
+    if notifications.enabled:
+        named = {"backend": store_id} if stores.multi() else {}
+        notifications.image_now("image.prepare", image_id, **named)
     try:
         claim = signatures.claim_of(said)
         signature = signatures.read(ctx, claim) if claim else None
@@ -119,11 +121,16 @@ def upload(
             stores.delete(url, metadata)
             raise
     except BaseException as error:
-        cause = error if isinstance(error, errors.GantryError) else type(error).__name__
-        notifications.failed("image.upload", f"Image {image_id} could not be uploaded: {cause}")
+        if notifications.enabled:
+            _tell_of_failure(image_id, error)
         give_back(image_id, "saving")
         raise
     staging.remove(image_id)
+
+
+def _tell_of_failure(image_id: str, error: BaseException) -> None:
+    cause = error if isinstance(error, errors.GantryError) else type(error).__name__
+    notifications.failed("image.upload", f"Image {image_id} could not be uploaded: {cause}")
 
 
 def _begin(
@@ -182,7 +189,8 @@ def _chosen(store: str | None) -> str:
 
 def _activate(image_id: str, columns: dict[str, Any], location: models.ImageLocation) -> None:
     with db.transaction() as session:
-        notifications.image(session, "image.upload", image_id)
+        if notifications.enabled:
+            notifications.image(session, "image.upload", image_id)
         if not statuses.move_image(session, image_id, "saving", "active", lost_ok=True, **columns):
             raise errors.Gone(f"Image {image_id} was deleted while it was uploaded")
         location.image_id = image_id

@@ -6,7 +6,7 @@ from taskflow import task
 
 from flows import watch as watching
 from flows.steps import store
-from images import copies, errors, imports
+from images import copies, errors, imports, notifications
 
 LOG = logging.getLogger(__name__)
 
@@ -34,7 +34,8 @@ class Copy(task.Task):
             return ""
         original = imports.original_of(watch.plan)
         watch.report(self.name, 0, original.size)
-        imports.prepare(watch.plan, self._store_id)
+        if notifications.enabled:
+            imports.prepare(watch.plan, self._store_id)
         try:
             place = store.patiently(watch, self.name, lambda: self._copy(watch, original))
         except errors.Stopped:

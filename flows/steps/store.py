@@ -45,7 +45,8 @@ class Store(task.Task):
             watch.report(self.name, done, size)
 
         heard(0)
-        imports.prepare(plan, self._store_id)
+        if notifications.enabled:
+            imports.prepare(plan, self._store_id)
         writer = writer_for(watch, heard)
         file = pathlib.Path(staged["path"])
         put = functools.partial(stores.add, self._store_id, plan.image_id, file, writer)
@@ -126,7 +127,8 @@ def miss(watch: watching.Watch, store_id: str, error: errors.GantryError) -> str
     """Put up with the failure of a store for now; its cause."""
     text = f"Image {watch.plan.image_id} could not be stored: {error}"
     LOG.warning("%s", text)
-    notifications.failed("image.upload", text)
+    if notifications.enabled:
+        notifications.failed("image.upload", text)
     if not watch.plan.must_succeed:
         imports.missed(watch.plan, store_id)
     return str(error)
