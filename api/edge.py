@@ -1,21 +1,19 @@
-"""What a request passes before anybody looks at what it wants: its text, CORS, and a proxy's headers.
+"""What a request passes before anybody looks at what it wants: CORS, and a proxy's headers.
 
-CORS and the headers are oslo.middleware's, under its option names. Each costs something, so it is there
-only where the operator has turned it on.
+Both are oslo.middleware's, under its option names. Each costs something, so it is there only where the
+operator has turned it on.
 """
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import webob
 from oslo_middleware import cors, http_proxy_to_wsgi
 
 from api import auth
-from api import errors as answers
-from images import config, errors
+from images import config
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import WSGIApplication
 
 #: Headers that a browser's script may send and see, and methods that it may use (contract section 2.0).
 _HEADERS = [
@@ -29,7 +27,6 @@ _METHODS = ["GET", "PUT", "POST", "DELETE", "PATCH"]
 def wrap(app: "WSGIApplication") -> "WSGIApplication":
     """`app` behind what the configuration wants of CORS ([cors]) and proxies ([oslo_middleware])."""
     conf = config.CONF
-    app = _Text(app)
     conf.register_opts(http_proxy_to_wsgi.OPTS, group="oslo_middleware")
     if conf.oslo_middleware.enable_proxy_headers_parsing:
         app = _ProxyHeaders(app, conf)
@@ -38,25 +35,6 @@ def wrap(app: "WSGIApplication") -> "WSGIApplication":
     if conf.cors.allowed_origin:
         app = cors.CORS(app, conf)
     return app
-
-
-class _Text:
-    """Refuses a path or a query that is no UTF-8: Werkzeug would take another text for the path."""
-
-    def __init__(self, app: "WSGIApplication") -> None:
-        self._app = app
-
-    def __call__(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse"
-    ) -> Iterable[bytes]:
-        """Serve one request (PEP 3333)."""
-        text = environ.get("PATH_INFO", "") + environ.get("QUERY_STRING", "")
-        try:
-            text.encode("latin-1").decode()
-        except UnicodeError:
-            error = errors.Invalid("The URL is not UTF-8")
-            return answers.answer(error, environ)(environ, start_response)
-        return self._app(environ, start_response)
 
 
 class _ProxyHeaders(http_proxy_to_wsgi.HTTPProxyToWSGI):

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import flask
 from werkzeug import wsgi
 
+from api import errors as answers
 from api import health
-from images import config
+from images import config, errors
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -55,6 +56,10 @@ class Middleware:
     ) -> Iterable[bytes]:
         """Serve one request (PEP 3333)."""
         path = environ.get("PATH_INFO", "")
+        text = path + environ.get("QUERY_STRING", "")
+        if not text.isascii() and not _is_utf8(text):
+            error = errors.Invalid("The URL is not UTF-8")
+            return answers.answer(error, environ)(environ, start_response)
         parts = list(filter(None, path.split("/")))
         first = parts[0] if parts else ""
         if first == "v2" or (first[:1] == "v" and first[1:] in offered()):
@@ -74,6 +79,15 @@ class Middleware:
         tail = "/" if path.endswith("/") and len(parts) > 1 else ""
         environ["PATH_INFO"] = "/" + "/".join(parts) + tail
         return self._app(environ, start_response)
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether the bytes are, which WSGI has as latin-1; Werkzeug would take another text for a path's."""
+    try:
+        text.encode("latin-1").decode()
+    except UnicodeError:
+        return False
+    return True
 
 
 def _accepted(accept: str) -> bool:
