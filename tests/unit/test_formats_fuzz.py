@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from images import errors, formats
-from tests.conftest import Configure
 from tests.unit import disks
 from tests.unit.disks import MIB
+
+pytestmark = pytest.mark.usefixtures("configure")
 
 _MANY = int(os.environ.get("SEEDS", "0"))
 #: Processor seconds that a verdict may take, on whatever machine: it takes a thousandth of it.
@@ -112,7 +113,6 @@ def judge(found: formats.Inspection) -> None:
 
 
 @pytest.mark.parametrize("kind", _PLACES)
-@pytest.mark.usefixtures("configure")
 def test_changed_headers(seeds: dict[str, bytes], kind: str) -> None:
     """Of real images."""
 
@@ -134,9 +134,8 @@ def test_changed_headers(seeds: dict[str, bytes], kind: str) -> None:
 
 @fuzzed
 @given(data=st.binary(max_size=2048), pieces=st.lists(st.integers(0, 700), max_size=5))
-def test_any_bytes(configure: Configure, data: bytes, pieces: list[int]) -> None:
+def test_any_bytes(data: bytes, pieces: list[int]) -> None:
     """Short ones, without any plan."""
-    assert configure
     found = verdict(data, pieces)
     judge(found)
     assert verdict(data, []) == found
@@ -162,9 +161,8 @@ _WORDS = st.sampled_from(
 
 @fuzzed
 @given(words=st.lists(_WORDS, max_size=12), inside=st.booleans(), sectors=st.integers(0, 1 << 40))
-def test_any_descriptor(configure: Configure, words: list[str], inside: bool, sectors: int) -> None:
+def test_any_descriptor(words: list[str], inside: bool, sectors: int) -> None:
     """What is taken names no other file, whatever else it says."""
-    assert configure
     text = "".join(words)
     data = disks.vmdk(text, sectors=sectors) if inside else text.encode()
     found = verdict(data, [])
@@ -176,9 +174,8 @@ def test_any_descriptor(configure: Configure, words: list[str], inside: bool, se
         assert sectors
 
 
-def test_what_was_found_once(configure: Configure, tmp_path: pathlib.Path) -> None:
+def test_what_was_found_once(tmp_path: pathlib.Path) -> None:
     """Files on which the library, or this gate, has broken."""
-    assert configure
     vhdx = disks.of(tmp_path, "vhdx")
     for data in (
         b"a" * 600
