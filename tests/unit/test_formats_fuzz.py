@@ -17,6 +17,8 @@ from images import errors, formats
 from tests.unit import disks
 from tests.unit.disks import MIB
 
+pytestmark = pytest.mark.usefixtures("configure")
+
 _MANY = int(os.environ.get("SEEDS", "0"))
 #: Processor seconds that a verdict may take, on whatever machine: it takes a thousandth of it.
 _SOON = 10
@@ -111,7 +113,6 @@ def judge(found: formats.Inspection) -> None:
 
 
 @pytest.mark.parametrize("kind", _PLACES)
-@pytest.mark.usefixtures("configure")
 def test_changed_headers(seeds: dict[str, bytes], kind: str) -> None:
     """Of real images."""
 
@@ -131,7 +132,6 @@ def test_changed_headers(seeds: dict[str, bytes], kind: str) -> None:
     run()
 
 
-@pytest.mark.usefixtures("configure")
 @fuzzed
 @given(data=st.binary(max_size=2048), pieces=st.lists(st.integers(0, 700), max_size=5))
 def test_any_bytes(data: bytes, pieces: list[int]) -> None:
@@ -159,7 +159,6 @@ _WORDS = st.sampled_from(
 )
 
 
-@pytest.mark.usefixtures("configure")
 @fuzzed
 @given(words=st.lists(_WORDS, max_size=12), inside=st.booleans(), sectors=st.integers(0, 1 << 40))
 def test_any_descriptor(words: list[str], inside: bool, sectors: int) -> None:
@@ -175,7 +174,6 @@ def test_any_descriptor(words: list[str], inside: bool, sectors: int) -> None:
         assert sectors
 
 
-@pytest.mark.usefixtures("configure")
 def test_what_was_found_once(tmp_path: pathlib.Path) -> None:
     """Files on which the library, or this gate, has broken."""
     vhdx = disks.of(tmp_path, "vhdx")
