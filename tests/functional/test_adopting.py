@@ -21,9 +21,7 @@ NOTHING = {adopting.HANDED_OVER: 0, adopting.ENDED: 0, adopting.GIVEN_BACK: 0}
 
 @pytest.fixture
 def api(caller: Caller) -> Api:
-    return caller(
-        roles="admin,member,reader", options="[import_filtering_opts]\nallowed_ports = []\n"
-    )
+    return caller(roles="admin,member,reader", options=web.LOOPBACK)
 
 
 def abandon(execute: Execute, task_id: str, status: str = "processing") -> None:
@@ -180,7 +178,7 @@ def located(api: Api, execute: Execute, asked: str, written: str) -> tuple[str, 
 @pytest.fixture
 def with_web(caller: Caller, several_stores: str) -> Api:
     """A service with a store of type http."""
-    options = f"{several_stores}[import_filtering_opts]\nallowed_ports = []\n"
+    options = f"{several_stores}{web.LOOPBACK}"
     return caller(roles="admin,member,reader", options=options)
 
 

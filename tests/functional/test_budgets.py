@@ -12,7 +12,7 @@ from tests import web
 from tests.functional import importing
 from tests.functional.conftest import Api, Caller
 
-FILTER = "[import_filtering_opts]\nallowed_ports = []\n"
+FILTER = web.LOOPBACK
 MIB = 1 << 20
 
 

@@ -21,7 +21,7 @@ from workers import jobs
 Execute = Callable[[Any], None]
 DATA = b"d" * (1 << 20)
 OPTIONS = (
-    "[import_filtering_opts]\nallowed_ports = []\n"
+    f"{web.LOOPBACK}"
     "[gantry]\nheartbeat_seconds = 0.1\nlease_seconds = 4\nretry_pause = 0.01\ntries = 1\n"
 )
 

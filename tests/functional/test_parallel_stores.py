@@ -35,7 +35,7 @@ def start(caller: Caller, room: pathlib.Path) -> Api:
         f"enabled_import_methods = [glance-direct,copy-image]\n{sections}"
         f"[glance_store]\ndefault_backend = one\n"
         f"[os_glance_staging_store]\nfilesystem_store_datadir = {room}/staging\n"
-        "[import_filtering_opts]\nallowed_hosts = [127.0.0.1]\nallowed_ports = []\n"
+        f"{web.LOOPBACK}"
         "[gantry]\nretry_pause = 0.01\ntries = 2\nheartbeat_seconds = 0.1\n",
     )
 

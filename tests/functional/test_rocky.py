@@ -20,7 +20,7 @@ MIB = 1 << 20
 DATA = os.urandom(MIB)
 ROOT = service.ROOT
 CONVERSION = (
-    "[import_filtering_opts]\nallowed_ports = []\n"
+    f"{web.LOOPBACK}"
     "[image_import_opts]\nimage_import_plugins = [image_conversion]\n"
     "[image_conversion]\noutput_format = {target}\n"
 )

@@ -13,7 +13,7 @@ from tests.functional.conftest import Api
 DATA = os.urandom(3 << 20) + b"the end"
 FORMATS = {"disk_format": "raw", "container_format": "bare"}
 SHOWN = "show_multiple_locations = true\n"
-ALLOW = "[import_filtering_opts]\nallowed_hosts = [127.0.0.1]\nallowed_ports = []\n"
+ALLOW = web.LOOPBACK
 
 
 class Shop:
