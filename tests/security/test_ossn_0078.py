@@ -85,7 +85,7 @@ SAID = "The URL cannot be reached: the connection was refused, or no web server 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("banner", [*BANNERS.values(), None], ids=[*BANNERS, "silent"])
-def test_ports_that_are_no_web_servers(
+def test_ossn_0078_ports_that_are_no_web_servers(
     configure: Configure, closed: str, banner: bytes | None, scheme: str
 ) -> None:
     """They are told like one that is closed, and neither sooner."""
@@ -96,7 +96,7 @@ def test_ports_that_are_no_web_servers(
     assert seconds >= 2 * WAIT
 
 
-def test_a_closed_port(configure: Configure, closed: str) -> None:
+def test_ossn_0078_a_closed_port(configure: Configure, closed: str) -> None:
     """It has the same time as one that keeps silent, although it is known at once to be closed."""
     configure(OPTIONS)
     words, faults, seconds = outcome(closed)
@@ -121,7 +121,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ended
 
 
-def test_the_same_clock_ends_all(configure: Configure, closed: str, clock: list[str]) -> None:
+def test_ossn_0078_the_same_clock_ends_all(
+    configure: Configure, closed: str, clock: list[str]
+) -> None:
     """It is not what a port did that ends the wait for it."""
     configure(OPTIONS)
     with talking(BANNERS["ssh"]) as ssh, talking(None) as silent:
@@ -131,7 +133,7 @@ def test_the_same_clock_ends_all(configure: Configure, closed: str, clock: list[
             assert clock == ["clock"] * 2, url
 
 
-def test_locations(configure: Configure, closed: str) -> None:
+def test_ossn_0078_locations(configure: Configure, closed: str) -> None:
     """The http store, which may be asked by the API itself."""
     configure(OPTIONS)
     with talking(BANNERS["ssh"]) as ssh, talking(None) as silent:
@@ -143,7 +145,7 @@ def test_locations(configure: Configure, closed: str) -> None:
 
 
 @pytest.mark.parametrize("leads_to", ["refused", "unknown"])
-def test_names_of_a_private_network(
+def test_ossn_0078_names_of_a_private_network(
     configure: Configure, monkeypatch: pytest.MonkeyPatch, leads_to: str
 ) -> None:
     """A name that is there, but refused, is told as one that is not: same words, as many tries."""
@@ -162,7 +164,7 @@ def test_names_of_a_private_network(
     assert faults == ["its host is not known, or not allowed here"]
 
 
-def test_the_log_says_it(
+def test_ossn_0078_the_log_says_it(
     configure: Configure, closed: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What the user is not told, the operator is; neither is told the URL."""
@@ -178,7 +180,7 @@ def test_the_log_says_it(
 # The canary sings
 
 
-def test_without_the_same_words(
+def test_ossn_0078_without_the_same_words(
     configure: Configure, closed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With urllib3's own causes a closed port and one that talks differ."""
@@ -190,7 +192,9 @@ def test_without_the_same_words(
         assert outcome(closed)[0] != outcome(f"http://127.0.0.1:{port}/")[0]
 
 
-def test_without_the_same_time(configure: Configure, closed: str, clock: list[str]) -> None:
+def test_ossn_0078_without_the_same_time(
+    configure: Configure, closed: str, clock: list[str]
+) -> None:
     """With `private_answer_timeout = 0` a closed port is known at once."""
     configure(OPTIONS.replace(f"= {WAIT}", "= 0"))
     outcome(closed)

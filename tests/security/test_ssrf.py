@@ -187,7 +187,7 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("group", [LITERALS, SPELLINGS, SCHEMES])
-def test_what_is_refused_at_once(
+def test_ossa_2026_004_and_ossn_0105_what_is_refused_at_once(
     admin: Api, bird: Canary, connected: list[Any], way: Way, group: list[str]
 ) -> None:
     """400 or, for schemes of no store, 403; no socket is connected."""
@@ -198,7 +198,7 @@ def test_what_is_refused_at_once(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_names(
+def test_ossa_2026_004_names(
     admin: Api, bird: Canary, connected: list[Any], monkeypatch: pytest.MonkeyPatch, way: Way
 ) -> None:
     """Whatever the resolver says, and whoever runs it."""
@@ -220,7 +220,7 @@ TARGETS = [
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-def test_redirects(start: Start, bird: Canary, way: Way, code: int) -> None:
+def test_ossa_2026_004_redirects(start: Start, bird: Canary, way: Way, code: int) -> None:
     """Each hop passes the gate, whatever the status that leads there."""
     api = start(f"allowed_networks = [{NEAR}]")
     answers = {
@@ -234,7 +234,9 @@ def test_redirects(start: Start, bird: Canary, way: Way, code: int) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_redirect_to_a_port_that_is_denied(start: Start, bird: Canary, way: Way) -> None:
+def test_ossa_2026_004_a_redirect_to_a_port_that_is_denied(
+    start: Start, bird: Canary, way: Way
+) -> None:
     """Of a host that is allowed."""
     answers = {"/x": web.redirect(f"http://127.0.0.1:{bird.port}/")}
     with web.serving(answers, address=NEAR) as server:
@@ -245,7 +247,7 @@ def test_a_redirect_to_a_port_that_is_denied(start: Start, bird: Canary, way: Wa
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_redirect_that_never_ends(start: Start, way: Way) -> None:
+def test_ossa_2026_004_a_redirect_that_never_ends(start: Start, way: Way) -> None:
     """A chain of 50 is left after the sixth."""
     asked: list[str] = []
 
@@ -284,7 +286,7 @@ def flipping(monkeypatch: pytest.MonkeyPatch) -> Flipping:
 
 
 @pytest.mark.parametrize("way", [by_import, by_task, by_location])
-def test_rebinding(start: Start, bird: Canary, flipping: Flipping, way: Way) -> None:
+def test_ossa_2026_004_rebinding(start: Start, bird: Canary, flipping: Flipping, way: Way) -> None:
     """What was judged is what is connected to: the server beside the canary, at the same port, is asked."""
     asked: list[str] = []
 
@@ -311,7 +313,7 @@ def sings(api: Api, bird: Canary, url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:{}/", "http://[::ffff:127.0.0.1]:{}/"])
-def test_without_judging_addresses(
+def test_ossa_2026_004_without_judging_addresses(
     admin: Api, bird: Canary, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setattr(networks, "is_allowed", lambda _: True)
@@ -322,13 +324,15 @@ def test_without_judging_addresses(
     assert admin.ask("GET", f"/v2/images/{image_id}/file").data == TREASURE
 
 
-def test_without_judging_names(admin: Api, bird: Canary, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ossa_2026_004_without_judging_names(
+    admin: Api, bird: Canary, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(networks, "is_allowed", lambda _: True)
     sings(admin, bird, "http://localhost:{}/")
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "0177.0.0.1", "127.1"])
-def test_without_refusing_spellings(
+def test_ossa_2026_004_without_refusing_spellings(
     admin: Api, bird: Canary, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     """Resolvers take them for 127.0.0.1; judging what they resolve to is a second line."""
@@ -339,7 +343,7 @@ def test_without_refusing_spellings(
     sings(admin, bird, f"http://{host}:{{}}/")
 
 
-def test_without_the_gate_at_each_hop(
+def test_ossa_2026_004_without_the_gate_at_each_hop(
     start: Start, bird: Canary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first hop is judged, the next one is not."""
@@ -359,7 +363,7 @@ def test_without_the_gate_at_each_hop(
         sings(api, bird, f"{server}/x")
 
 
-def test_without_connecting_to_what_was_judged(
+def test_ossa_2026_004_without_connecting_to_what_was_judged(
     start: Start, bird: Canary, flipping: Flipping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asking the name service again, as a client that is given the name does."""
