@@ -9,7 +9,7 @@ UV := uv==0.13.9
 ALONE := $(addprefix tests/system/long/test_,thousand_imports.py scaling.py three_stores.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint integration chaos scaling bench compat lock clean
+.PHONY: help setup demo run test lint integration chaos scaling fuzz bench compat lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,10 @@ chaos: ## kill -9 at random, ROUNDS times; every import must come out well (docs
 scaling: ## what 1, 2, 4 and 8 workers download a second from a server that gives each 20 MB/s
 	@deploy/setup.sh integration
 	@python -m tests.chaos.scaling
+
+fuzz: ## atheris looks for files and requests that break the gate or the API (SECONDS_EACH, 60; TARGET=files or requests)
+	@deploy/setup.sh dev
+	@for one in $(or $(TARGET),files requests); do python -m tests.fuzz $$one --seconds $(or $(SECONDS_EACH),60); done
 
 bench: ## Gantry and Glance side by side on this machine (OPTIONS="--quick", OPTIONS=growth, OPTIONS=--help)
 	@deploy/setup.sh bench
