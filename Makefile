@@ -24,7 +24,7 @@ run: setup ## keep the service up and print how to use it (state in ./var; Ctrl-
 	@exec python -m deploy.run $(if $(STATE),--state "$(STATE)")
 
 test: lint ## every check, then the tests that need no server but their own
-	pytest -n 2 --dist loadfile tests/system tests/contract tests/functional tests/security tests/unit --ignore tests/system/long
+	pytest -n 2 --dist loadfile tests/system tests/contract tests/functional tests/unit --ignore tests/system/long
 
 lint: ## ruff, mypy and the import rules
 	@deploy/setup.sh dev
@@ -38,7 +38,7 @@ integration: ## large and hostile bodies, PostgreSQL, MariaDB, S3, Swift and RBD
 	@deploy/setup.sh ceph || echo "Without Ceph the tests of S3, Swift and RBD are skipped; each says so."
 	@deploy/setup.sh keystone
 	@deploy/setup.sh glance
-	pytest -n 2 --dist loadfile tests/integration tests/system/long $(ALONE:%=--ignore %)
+	pytest -n 2 --dist loadfile tests/security tests/integration tests/system/long $(ALONE:%=--ignore %)
 	pytest -s $(ALONE)
 
 chaos: ## kill -9 at random, ROUNDS times; every import must come out well (docs/chaos.md has the rest: SEED, OPTIONS)

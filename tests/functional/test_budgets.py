@@ -68,7 +68,7 @@ def test_an_upload_that_says_it_is_over_the_cap(caller: Caller, what: str) -> No
 def test_a_conversion_for_which_there_is_no_room(
     caller: Caller, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a disk holds counts, not its size: an empty terabyte has room, 4 full MiB have not."""
+    """What a disk holds counts, not its size: an empty 128 GiB has room, 4 full MiB have not."""
     api = caller(
         options="[image_import_opts]\nimage_import_plugins = [image_conversion]\n"
         "[image_conversion]\noutput_format = qcow2\n"
@@ -78,10 +78,10 @@ def test_a_conversion_for_which_there_is_no_room(
     packed = ["-o", "subformat=streamOptimized"]
     command = ["qemu-img", "convert", "-O", "vmdk", *packed, str(raw), str(full)]
     subprocess.run(command, check=True)
-    subprocess.run(["qemu-img", "create", "-q", "-f", "vmdk", str(empty), "1T"], check=True)
+    subprocess.run(["qemu-img", "create", "-q", "-f", "vmdk", str(empty), "128G"], check=True)
     ids = [importing.staged(api, file.read_bytes(), disk_format="vmdk") for file in (full, empty)]
     needed = qemu_img.measure(full, "vmdk")
     monkeypatch.setattr(staging, "free_bytes", lambda: 3 * MIB)  # a disk that is nearly full
     assert f"{needed} bytes are needed" in importing.refused(api, ids[0])
     monkeypatch.setattr(staging, "free_bytes", lambda: 1 << 30)
-    assert importing.imported(api, ids[1])["virtual_size"] == 1 << 40
+    assert importing.imported(api, ids[1])["virtual_size"] == 1 << 37
