@@ -33,12 +33,12 @@ lint: ## ruff, mypy and the import rules
 	mypy
 	lint-imports
 
-integration: ## large and hostile bodies, PostgreSQL, MariaDB, S3, Swift and RBD on Ceph, schemathesis, long runs of real processes
+integration: ## attacks, large bodies, PostgreSQL, MariaDB, Ceph, RabbitMQ, long runs of real processes (SELECT="-k ...")
 	@deploy/setup.sh integration
 	@deploy/setup.sh ceph || echo "Without Ceph the tests of S3, Swift and RBD are skipped; each says so."
 	@deploy/setup.sh keystone
 	@deploy/setup.sh glance
-	pytest -n 2 --dist loadfile tests/security tests/integration tests/system/long $(ALONE:%=--ignore %)
+	pytest -n 2 --dist loadfile tests/security tests/integration tests/system/long $(ALONE:%=--ignore %) $(SELECT)
 	pytest -s $(ALONE)
 
 chaos: ## kill -9 at random, ROUNDS times; every import must come out well (docs/chaos.md has the rest: SEED, OPTIONS)
@@ -59,13 +59,13 @@ bench: ## Gantry and Glance side by side on this machine (OPTIONS="--quick", OPT
 	@deploy/setup.sh glance
 	@python -m tests.bench $(OPTIONS)
 
-compat: ## unmodified clients, Tempest and other people's suites, behind a real Keystone
+compat: ## unmodified clients, Tempest and other people's suites, behind a real Keystone (TEMPEST="-k ...")
 	@deploy/setup.sh dev
 	@deploy/setup.sh clients
 	@deploy/setup.sh keystone
 	@deploy/setup.sh rally
 	pytest -n 2 --dist loadfile tests/compat
-	pytest tests/tempest
+	pytest tests/tempest $(TEMPEST)
 
 lock: ## pin the newest versions that pyproject.toml allows
 	@test -x .venv-lock/bin/uv || python3 -m venv .venv-lock

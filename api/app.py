@@ -82,6 +82,7 @@ def routes(*, asks_keystone: bool) -> flask.Flask:
     app = _Flask("api", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # `api.versions` has done it
+    app.url_map.converters["cached"] = cache.ImageId
     errors.register(app)
     auth.register(app, asks_keystone=asks_keystone)
     for module in _BLUEPRINTS:

@@ -7,6 +7,7 @@ import datetime
 from typing import Any
 
 import flask
+from werkzeug import routing
 
 from api import render
 from images import (
@@ -24,6 +25,16 @@ from images import (
 
 blueprint = flask.Blueprint("cache", __name__, url_prefix="/v2")
 
+_ONE = "/cache/<cached:image_id>"
+
+
+class ImageId(routing.BaseConverter):
+    """What may stand for an image in a path: `clean` and `prune` do not, and allow other methods."""
+
+    regex = "(?!(?:clean|prune)$)[^/]+"
+    part_isolating = True
+
+
 _TARGETS = ("", "cache", "queue")
 
 
@@ -34,7 +45,7 @@ def index() -> flask.Response:
     return render.answer(_cached() | _queued())
 
 
-@blueprint.put("/cache/<image_id>")
+@blueprint.put(_ONE)
 def enqueue(image_id: str) -> flask.Response:
     """PUT /v2/cache/{id}; a worker of this host does it."""
     image = catalog.show(flask.g.context, image_id)
@@ -43,7 +54,7 @@ def enqueue(image_id: str) -> flask.Response:
     return render.empty(202)
 
 
-@blueprint.delete("/cache/<image_id>")
+@blueprint.delete(_ONE)
 def drop(image_id: str) -> flask.Response:
     """DELETE /v2/cache/{id}; of a deleted image too."""
     try:

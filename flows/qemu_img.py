@@ -140,9 +140,11 @@ def _follow(process: subprocess.Popen[bytes], on_share: Callable[[float], None])
     """Read the progress until qemu-img closes its output."""
     due = time.monotonic() + config.CONF.gantry.conversion_timeout
     assert process.stdout is not None  # noqa: S101 - for the type checker: it is a pipe
+    said_more = select.poll()  # `select.select` knows no descriptor beyond 1023
+    said_more.register(process.stdout, select.POLLIN)
     share = 0.0
     while True:
-        if select.select([process.stdout], [], [], _TICK)[0]:
+        if said_more.poll(_TICK * 1000):
             said = os.read(process.stdout.fileno(), 4096)
             if not said:
                 return
