@@ -8,8 +8,9 @@ import contextlib
 import datetime
 import http.server
 import json
-import threading
 from collections.abc import Iterator
+
+from tests import web
 
 PASSWORD = "the-services-own-password"
 
@@ -88,11 +89,5 @@ def serving() -> Iterator[Identity]:
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     state.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    with web.running(server):
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -6,7 +6,6 @@
 import contextlib
 import http.server
 import json
-import threading
 import urllib.parse
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from keystoneauth1 import loading
 
 from images import config
+from tests import web
 
 _EXPIRES = "2099-01-01T00:00:00.000000Z"
 
@@ -122,14 +122,10 @@ def serving() -> Iterator[LimitServer]:
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     state.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
     try:
-        yield state
+        with web.running(server):
+            yield state
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
         # Once registered they are required, by the next test's configuration too.
         if "oslo_limit" in config.CONF:
             config.CONF.reset()

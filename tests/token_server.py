@@ -8,10 +8,11 @@ import contextlib
 import datetime
 import http.server
 import json
-import threading
 from collections.abc import Iterator
 
 import urllib3
+
+from tests import web
 
 
 class _Answers(http.server.BaseHTTPRequestHandler):
@@ -81,11 +82,5 @@ def _token(url: str, project: str, user: str) -> dict[str, object]:
 def serving() -> Iterator[str]:
     """Where it answers; append the gateway's host."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with web.running(server):
         yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

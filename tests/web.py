@@ -161,6 +161,19 @@ def dripping(head: bytes, drop: bytes, pause: float) -> Answer:
 
 
 @contextlib.contextmanager
+def running(server: http.server.ThreadingHTTPServer) -> Iterator[None]:
+    """A server of a test's own at work, in a thread."""
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextlib.contextmanager
 def serving(
     answers: dict[str, Answer],
     certificate: str | None = None,
@@ -190,11 +203,5 @@ def serving(
         server.socket = context.wrap_socket(
             server.socket, server_side=True, do_handshake_on_connect=False
         )
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    with running(server):
         yield f"http{'s' if certificate else ''}://{address}:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -15,6 +15,7 @@ from taskflow.patterns import linear_flow
 from flows.steps import claim
 from images import db, errors, imports, leases, models, staging, stores
 from tests import web
+from tests.functional import importing
 from tests.functional.conftest import Api, Caller
 from workers import engine, heartbeat, jobs
 
@@ -22,21 +23,13 @@ DATA = os.urandom(1 << 20)
 OPTIONS = f"{web.LOOPBACK}[gantry]\nretry_pause = 0.01\ntries = 3\nheartbeat_seconds = 0.1\n"
 
 
-class Watch(heartbeat.Heartbeat):
-    """A worker's, that remembers what it was told, and leaves where the test wants it to."""
+class Watch(importing.Watch):
+    """One that remembers its faults, and may do something at each."""
 
     def __init__(self, plan: imports.Plan, leave_at: str = "") -> None:
-        super().__init__(plan)
-        self.leave_at = leave_at
-        self.steps: set[str] = set()
+        super().__init__(plan, leave_at)
         self.faults: list[str] = []
         self.on_fault: Callable[[], object] = lambda: None
-
-    def report(self, step: str, done: int, total: int | None) -> None:
-        if self.leave_at and step.startswith(self.leave_at):
-            raise errors.Abandoned("The test wants it")
-        self.steps.add(step)
-        super().report(step, done, total)
 
     def fault(self, step: str, cause: str) -> None:
         self.faults.append(cause)
@@ -65,18 +58,6 @@ def asked(api: Api, **method: str) -> tuple[str, str]:
     return image_id, task_id
 
 
-def attempt(task_id: str, worker: str, leave_at: str = "") -> Watch:
-    """What one worker does; if it leaves, it hands the task back."""
-    plan = imports.begin(task_id, worker)
-    assert plan is not None
-    with Watch(plan, leave_at) as watch:
-        try:
-            engine.run(plan, watch)
-        except errors.Abandoned:
-            leases.hand_back(plan.lease)
-    return watch
-
-
 def kept() -> list[str]:
     """What is remembered of flows."""
     with db.reading() as session:
@@ -86,11 +67,11 @@ def kept() -> list[str]:
 def test_what_has_ended_is_not_run_again(api: Api, url: str) -> None:
     """The worker leaves when it is about to store; the next one stores what the first has fetched."""
     image_id, task_id = asked(api, name="web-download", uri=url)
-    first = attempt(task_id, "first", leave_at="store")
+    first = importing.attempt(task_id, "first", leave_at="store")
     assert "fetch" in first.steps
     assert len(kept()) == 1
     assert api.show(image_id)["status"] == "importing"
-    second = attempt(task_id, "second")
+    second = importing.attempt(task_id, "second")
     assert second.steps == {"store:file"}
     assert api.show(image_id)["status"] == "active"
     assert api.ask("GET", f"/v2/images/{image_id}/file").data == DATA
@@ -101,18 +82,18 @@ def test_what_has_ended_is_not_run_again(api: Api, url: str) -> None:
 def test_what_is_short_is_not_remembered(api: Api) -> None:
     """It costs less to do again than to write down."""
     image_id, task_id = asked(api, name="glance-direct")
-    attempt(task_id, "first", leave_at="store")
+    importing.attempt(task_id, "first", leave_at="store")
     assert kept() == []
-    assert "fetch" in attempt(task_id, "second").steps
+    assert "fetch" in importing.attempt(task_id, "second").steps
     assert api.show(image_id)["status"] == "active"
 
 
 def test_files_that_are_gone_are_fetched_again(api: Api, url: str) -> None:
     """They lay on a host that is no more."""
     image_id, task_id = asked(api, name="web-download", uri=url)
-    attempt(task_id, "first", leave_at="store")
+    importing.attempt(task_id, "first", leave_at="store")
     staging.remove(image_id)
-    assert "fetch" in attempt(task_id, "second").steps
+    assert "fetch" in importing.attempt(task_id, "second").steps
     assert api.show(image_id)["status"] == "active"
 
 

@@ -8,11 +8,10 @@ import pathlib
 import random
 import socket
 import subprocess
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests import keystone, service
+from tests import keystone, service, web
 from tests.tempest import suites
 
 _SMALL = 1 << 20
@@ -106,14 +105,8 @@ def serving(room: pathlib.Path) -> Iterator[str]:
 
     files = functools.partial(Files, directory=str(room))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), files)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with web.running(server):
         yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def own_address() -> str | None:
