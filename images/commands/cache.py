@@ -6,52 +6,26 @@ They work on the cache of the host that they are called on, whether its API runs
 import argparse
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from images import cache, cache_fills, catalog, errors, hosts, queue, service
+from images import cache, cache_fills, catalog, errors, hosts, queue
 
 _HERE = ("0.0.0.0", "127.0.0.1", "::1", "localhost")  # noqa: S104 - compared with, not bound to
-_ABOUT = "Works on the image cache of this host (image_cache_dir), whether its API runs or not."
 
 
-def manage(arguments: Sequence[str] | None = None) -> int:
-    """`glance-cache-manage`."""
-    return _main("glance-cache-manage", add, arguments)
+def add_prefetcher(topic: argparse.ArgumentParser) -> None:
+    """`glance-cache-prefetcher`, which takes no words."""
+    topic.set_defaults(run=_here(_prefetch))
 
 
-def prefetcher(arguments: Sequence[str] | None = None) -> int:
-    """`glance-cache-prefetcher`."""
-    return _main("glance-cache-prefetcher", _does(_prefetch), arguments)
+def add_pruner(topic: argparse.ArgumentParser) -> None:
+    """`glance-cache-pruner`, which takes no words."""
+    topic.set_defaults(run=_here(_prune))
 
 
-def pruner(arguments: Sequence[str] | None = None) -> int:
-    """`glance-cache-pruner`."""
-    return _main("glance-cache-pruner", _does(_prune), arguments)
-
-
-def cleaner(arguments: Sequence[str] | None = None) -> int:
-    """`glance-cache-cleaner`."""
-    return _main("glance-cache-cleaner", _does(_clean), arguments)
-
-
-def _main(
-    name: str, words: Callable[[argparse.ArgumentParser], None], arguments: Sequence[str] | None
-) -> int:
-    parser = argparse.ArgumentParser(name, description=_ABOUT)
-    parser.add_argument("--config-file", action="append", metavar="FILE", help="may be said again")
-    words(parser)
-    options = parser.parse_args(arguments)
-    service.start(options.config_file)
-    run: Callable[[argparse.Namespace], int] = options.run
-    try:
-        return run(options)
-    except errors.GantryError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return 1
-
-
-def _does(what: Callable[[argparse.Namespace], int]) -> Callable[[argparse.ArgumentParser], None]:
-    return lambda parser: parser.set_defaults(run=_here(what))
+def add_cleaner(topic: argparse.ArgumentParser) -> None:
+    """`glance-cache-cleaner`, which takes no words."""
+    topic.set_defaults(run=_here(_clean))
 
 
 def add(topic: argparse.ArgumentParser) -> None:

@@ -54,6 +54,26 @@ def glance_status(arguments: Sequence[str] | None = None) -> int:
     return _run(status_parser(), arguments)
 
 
+def glance_cache_manage(arguments: Sequence[str] | None = None) -> int:
+    """The command `glance-cache-manage`: `gantry cache`."""
+    return _run(cache_parser("glance-cache-manage", cache.add), arguments)
+
+
+def glance_cache_prefetcher(arguments: Sequence[str] | None = None) -> int:
+    """The command `glance-cache-prefetcher`: `gantry cache prefetch`."""
+    return _run(cache_parser("glance-cache-prefetcher", cache.add_prefetcher), arguments)
+
+
+def glance_cache_pruner(arguments: Sequence[str] | None = None) -> int:
+    """The command `glance-cache-pruner`: `gantry cache prune`."""
+    return _run(cache_parser("glance-cache-pruner", cache.add_pruner), arguments)
+
+
+def glance_cache_cleaner(arguments: Sequence[str] | None = None) -> int:
+    """The command `glance-cache-cleaner`: `gantry cache clean`."""
+    return _run(cache_parser("glance-cache-cleaner", cache.add_cleaner), arguments)
+
+
 def gantry_parser() -> argparse.ArgumentParser:
     """The words of `gantry`."""
     parser = _parser("gantry")
@@ -81,6 +101,15 @@ def scrubber_parser() -> argparse.ArgumentParser:
     """The words of `glance-scrubber`."""
     parser = _parser("glance-scrubber")
     scrubber.add(parser)
+    return parser
+
+
+def cache_parser(
+    name: str, add: Callable[[argparse.ArgumentParser], None]
+) -> argparse.ArgumentParser:
+    """The words of one of the four commands of the cache."""
+    parser = _parser(name)
+    add(parser)
     return parser
 
 

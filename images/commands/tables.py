@@ -40,9 +40,8 @@ def add(verbs: commands.Verbs, spelled: str) -> None:
 
 def _wanted(options: argparse.Namespace) -> str:
     named = options.version or options.revision or "head"
-    return (
-        "head" if named == "heads" else str(named)
-    )  # Glance's tables have several, and its word for all
+    # Glance's tables have several heads, and this is its word for all.
+    return "head" if named == "heads" else str(named)
 
 
 def _sync(options: argparse.Namespace) -> int:
@@ -105,9 +104,8 @@ def _version(_: argparse.Namespace) -> int:
 
 def _mark(options: argparse.Namespace) -> int:
     wanted, at = options.version or options.revision, schema.revision()
-    if (
-        at and not wanted
-    ):  # to say again that it is at the oldest one would have the next sync break
+    if at and not wanted:
+        # To say again that it is at the oldest one would have the next sync break.
         print(f"The database is under migration control already, at revision: {at}")
         return 0
     marked = schema.mark(wanted or schema.FIRST)

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from images import cache, cache_fills, config, db, models
-from images.commands import cache as commands
+from images.commands import main as commands
 from tests import web
 from tests.functional.caching.kept import (
     ALLOW,
@@ -204,20 +204,20 @@ def test_the_commands(
 ) -> None:
     """As an operator's crontab and playbook call them, one after another."""
     one, two = placed(admin, shop, "one"), placed(admin, shop, "two")
-    manage = functools.partial(command, commands.manage, "-f")
+    manage = functools.partial(command, commands.glance_cache_manage, "-f")
     assert manage("list-cached") == (0, "")
     for image_id in (one, two):
         assert manage("queue-image", image_id)[0] == 0
     assert manage("list-queued") == (0, f"{one}\n{two}\n")
     assert manage("delete-queued-image", two) == (0, "")
     assert manage("delete-queued-image", two)[0] == 1
-    assert command(commands.prefetcher) == (0, "1 images fetched\n")
+    assert command(commands.glance_cache_prefetcher) == (0, "1 images fetched\n")
     header, row = manage("list-cached")[1].splitlines()
     assert header.split()[0] == "ID"
     assert (row.split()[0], row.split()[-2:]) == (one, [str(len(DATA)), "0"])
-    assert command(commands.pruner) == (0, "0 images removed, 0 bytes\n")
+    assert command(commands.glance_cache_pruner) == (0, "0 images removed, 0 bytes\n")
     (room / "incomplete" / two).write_bytes(b"left")
-    assert command(commands.cleaner) == (0, "1 stalled or invalid images removed\n")
+    assert command(commands.glance_cache_cleaner) == (0, "1 stalled or invalid images removed\n")
     assert manage("delete-cached-image", one) == (0, "")
     code, text = manage("delete-cached-image", one)
     assert (code, text) == (1, f"glance-cache-manage: Image {one} is not in the cache\n")
@@ -238,7 +238,7 @@ def test_a_command_asks_before_it_removes(
     download(admin, image_id)
     for answer, code in (("", 1), ("n\n", 1), ("y\n", 0)):
         monkeypatch.setattr("sys.stdin", io.StringIO(answer))
-        assert command(commands.manage, "delete-all-cached-images")[0] == code
+        assert command(commands.glance_cache_manage, "delete-all-cached-images")[0] == code
         assert bool(listed()) == bool(code)
 
 
@@ -246,12 +246,12 @@ def test_what_a_command_cannot_do(
     caller: Caller, shop: Shop, command: Callable[..., tuple[int, str]]
 ) -> None:
     caller(options=SHOWN + ALLOW)
-    code, text = command(commands.manage, "list-cached")
+    code, text = command(commands.glance_cache_manage, "list-cached")
     assert (code, text) == (
         1,
         "glance-cache-manage: This host has no image cache: image_cache_dir is not set\n",
     )
-    code, text = command(commands.manage, "--host", "elsewhere.example", "list-cached")
+    code, text = command(commands.glance_cache_manage, "--host", "elsewhere.example", "list-cached")
     assert code == 1
     assert "elsewhere.example is managed there" in text
 
@@ -262,7 +262,7 @@ def test_a_prefetcher_that_leaves_something(
     image_id = placed(admin, shop)
     cache.enqueue(image_id)
     del shop.answers["/one"]
-    code, text = command(commands.prefetcher)
+    code, text = command(commands.glance_cache_prefetcher)
     assert (code, cache.queued()) == (1, [image_id])
     assert "1 images still wait" in text
 
