@@ -3,21 +3,26 @@
 Contract section 2.5. The first check that fails answers; nothing is written before the last one has passed.
 """
 
+import contextlib
 import dataclasses
+import threading
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc, orm
 
 from images import (
+    catalog,
     checksums,
     config,
     context,
+    db,
     errors,
     hosts,
     imports,
     methods,
     models,
+    policy,
     quota,
     signatures,
     statuses,
@@ -27,6 +32,8 @@ from images import (
 
 #: Properties that say something of the bytes which are to come.
 _ASKING = {checksums.PROPERTY, *signatures.PROPERTIES}
+#: Seconds after which one does not wait any more for those before it: they may be waiting for a lock.
+_COURTESY = 0.5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,7 +80,7 @@ def parse(body: Any, header_store: str | None) -> Request:
     return Request(method, fields, header_store, all_stores, body, is_copy, expected)
 
 
-def check_image(image: models.Image, request: Request) -> None:
+def _check_image(image: models.Image, request: Request) -> None:
     """Judge whether the image is in a state to be imported into.
 
     Raises:
@@ -96,7 +103,40 @@ def _is_told(image: models.Image) -> bool:
     return config.CONF.gantry.detect_disk_format and image.container_format == "bare"
 
 
-def start(
+def ask(
+    asker: context.Context,
+    image_id: str,
+    wanted: Request,
+    *,
+    turn: threading.Semaphore | None = None,
+) -> models.Task | None:
+    """Begin an import: load, check, and write down in one transaction the task that a worker will take.
+
+    None where nothing is to be done. Those that share a `turn` come one after another.
+
+    Raises:
+        NotFound, Forbidden: the caller may not see the image, or not do this with it.
+        Conflict, Invalid, LimitExceeded: it cannot be done now, or is refused.
+    """
+    allowed = quota.for_asker(asker, image_id) if quota.enabled else None
+    while True:
+        try:
+            with contextlib.ExitStack() as until_written:
+                if turn and turn.acquire(timeout=_COURTESY):
+                    until_written.callback(turn.release)
+                session = until_written.enter_context(db.transaction())
+                image = catalog.get(session, asker, image_id, parts=("properties",))
+                if allowed:
+                    quota.check_stored(session, allowed)
+                # The contract puts the state before the permission: who sees the image sees its status too.
+                _check_image(image, wanted)
+                policy.enforce(asker, wanted.method.rule, image)
+                return _start(session, asker, image, wanted, allowed)
+        except signatures.Unread as unread:  # the key manager is asked while no transaction is open
+            wanted = dataclasses.replace(wanted, signature=signatures.read(asker, unread.claim))
+
+
+def _start(
     session: orm.Session,
     asker: context.Context,
     image: models.Image,
@@ -122,7 +162,10 @@ def start(
     origin = request.method.origin(asker, request.fields)
     asks = request.expected or not _ASKING.isdisjoint(image.property_rows)
     promised = _promised(image, request) if asks and not request.is_copy else {}
-    queue = _queue(image, request)
+    queue = request.method.queue
+    if not config.CONF.gantry.staging_is_shared:  # that of the host with the staged bytes
+        queue = hosts.queue_for(image, queue)
+    image.property_rows.pop(hosts.MARK, None)  # from now on the task says where they are
     if allowed:
         quota.admit_import(session, allowed, image, stores=len(chosen))
     if not request.is_copy:
@@ -153,15 +196,6 @@ def _promised(image: models.Image, request: Request) -> dict[str, Any]:
             raise signatures.Unread(claim)
         promised[imports.SIGNATURE] = dataclasses.asdict(request.signature)
     return promised
-
-
-def _queue(image: models.Image, request: Request) -> str:
-    """The queue of the job: that of the host with the staged bytes, where no other one sees them."""
-    queue = request.method.queue
-    if not config.CONF.gantry.staging_is_shared:
-        queue = hosts.queue_for(image, queue)
-    image.property_rows.pop(hosts.MARK, None)  # from now on the task says where they are
-    return queue
 
 
 def check_lock(session: orm.Session, image: models.Image) -> None:

@@ -4,7 +4,6 @@ Whoever asked for an import may do the same through the API, by deleting the ima
 is for what stands still, and for whom it was asked does not matter.
 """
 
-import dataclasses
 import logging
 import os
 import time
@@ -26,10 +25,7 @@ from images import (
     legacy,
     location_tasks,
     models,
-    policy,
     queue,
-    quota,
-    signatures,
     staging,
     stores,
     tasks,
@@ -166,24 +162,10 @@ def _import_again(task: models.Task, asker: context.Context) -> models.Task:
     named = "stores" in body or body.get("all_stores")
     header = chosen[0] if stores.multi() and not named else None
     wanted = import_requests.parse(body, header)
-    image_id = str(task.image_id)
-    allowed = quota.for_asker(asker, image_id) if quota.enabled else None
-    while True:
-        try:
-            with db.transaction() as session:
-                image = catalog.get(session, asker, image_id, parts=("properties",))
-                if allowed:
-                    quota.check_stored(session, allowed)
-                import_requests.check_image(image, wanted)
-                policy.enforce(asker, wanted.method.rule, image)
-                made = import_requests.start(session, asker, image, wanted, allowed)
-                if made is None:
-                    raise errors.Conflict(
-                        "The stores have the image already: nothing is to be done"
-                    )
-                return made
-        except signatures.Unread as unread:
-            wanted = dataclasses.replace(wanted, signature=signatures.read(asker, unread.claim))
+    made = import_requests.ask(asker, str(task.image_id), wanted)
+    if made is None:
+        raise errors.Conflict("The stores have the image already: nothing is to be done")
+    return made
 
 
 def _legacy_again(task: models.Task, asker: context.Context) -> models.Task:
