@@ -165,12 +165,16 @@ def receive(
         return _remember(final, inode, *seen, record)
     except BaseException as error:
         _drop(part, keep, error)
-        if isinstance(error, FileNotFoundError):  # a delete has emptied the staging area meanwhile
-            gone = f"Image {image_id} was deleted while its data arrived"
-            raise errors.Gone(gone) from error
         if isinstance(error, OSError):
-            raise _translated(error) from error
+            raise _lost(image_id, error) from error
         raise
+
+
+def _lost(image_id: str, error: OSError) -> Exception:
+    """Why a stream has not become a staged file; a delete may have emptied the staging area meanwhile."""
+    if isinstance(error, FileNotFoundError):
+        return errors.Gone(f"Image {image_id} was deleted while its data arrived")
+    return _translated(error)
 
 
 def _drop(part: pathlib.Path, keep: Keep | None, error: BaseException) -> None:

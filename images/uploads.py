@@ -104,14 +104,7 @@ def upload(
         named = {"backend": store_id} if stores.multi() else {}
         notifications.image_now("image.prepare", image_id, **named)
     try:
-        claim = signatures.claim_of(said)
-        signature = signatures.read(ctx, claim) if claim else None
-        facts = staging.receive(
-            image_id, body, digest=True, algorithms=_wanted(said), size=size_hint, on_bytes=meter
-        )
-        checksums.compare(checksums.of_property(said), facts.made)
-        if signature:
-            signatures.verify(signature, facts.made)
+        facts = _received(ctx, image_id, body, said, size_hint, meter)
         virtual = formats.check(facts.inspection, image.disk_format, image.container_format)
         columns = (facts.digest or {}) | {"size": facts.size, "virtual_size": virtual}
         url, metadata = stores.add(store_id, image_id, staging.path(image_id))
@@ -126,6 +119,26 @@ def upload(
         give_back(image_id, "saving")
         raise
     staging.remove(image_id)
+
+
+def _received(
+    ctx: context.Context,
+    image_id: str,
+    body: staging.Source,
+    said: dict[str, str | None],
+    size: int | None,
+    meter: Callable[[int], None] | None,
+) -> staging.Facts:
+    """The bytes in staging, compared with what the image's properties promise and sign."""
+    claim = signatures.claim_of(said)
+    signature = signatures.read(ctx, claim) if claim else None
+    facts = staging.receive(
+        image_id, body, digest=True, algorithms=_wanted(said), size=size, on_bytes=meter
+    )
+    checksums.compare(checksums.of_property(said), facts.made)
+    if signature:
+        signatures.verify(signature, facts.made)
+    return facts
 
 
 def _tell_of_failure(image_id: str, error: BaseException) -> None:

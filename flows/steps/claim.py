@@ -33,10 +33,9 @@ class Claim(task.Task):
     ) -> None:
         """End the import badly, with the cause in words."""
         plan = watch.plan
+        # The bytes of a copy serve whoever asks for it again (`tidy.Tidy`).
         if plan.kind != imports.COPY or not imports.is_wanted(plan):
-            staging.remove(
-                plan.image_id
-            )  # a copy's bytes serve whoever asks for it again (`tidy.Tidy`)
+            staging.remove(plan.image_id)
         imports.fail(plan, cause(plan, flow_failures))
 
 
