@@ -1,8 +1,8 @@
 """A new file whose bytes are on their way to the disk as soon as they are written.
 
 A staged file must be on the disk before its image is active: then little is left to wait for. One that is
-stored as it is is not read again, and goes past the page cache, where it would cost another copy and push out
-what others read. One that will be converted stays in the cache for that.
+linked into its store is not read again, and goes past the page cache, where it would cost another copy and
+push out what others read. One that will be converted, or copied into a store, stays in the cache for that.
 """
 
 import errno

@@ -119,6 +119,17 @@ def is_stored_as_it_is(disk_format: str | None) -> bool:
     return disk_format in (config.CONF.image_conversion.output_format, "iso")
 
 
+def _is_read_again(*, digest: bool) -> bool:
+    """Whether a file that is written or read now is read once more later: it stays in the page cache then.
+
+    What needs no digest is converted. What is stored as it is is linked into a file store; by others, and by
+    a second one of the kind, it is read. Which of several stores it will be is not known when bytes arrive.
+    """
+    backends = config.CONF.enabled_backends
+    kinds = backends.values() if backends else [config.CONF.glance_store.default_store or "file"]
+    return not digest or [kind for kind in kinds if kind != "http"] != ["file"]
+
+
 def receive(
     image_id: str,
     source: Source,
@@ -149,8 +160,7 @@ def receive(
         admit(size)
     try:
         part.unlink(missing_ok=True)
-        # What needs no digest will be converted, and read for that.
-        with new_file.NewFile(part, cached=not digest) as file:
+        with new_file.NewFile(part, cached=_is_read_again(digest=digest)) as file:
             sink = keep.sink(file) if keep else file
             seen = _read(source, algorithms, record, sink=sink, on_bytes=on_bytes)
             os.fsync(file.fileno())
@@ -222,7 +232,10 @@ def inspect(
         Unavailable: it cannot be read.
     """
     try:
-        with new_file.open_past_cache(file) if digest else file.open("rb", buffering=0) as source:
+        is_read_again = _is_read_again(digest=digest)
+        with (
+            file.open("rb", buffering=0) if is_read_again else new_file.open_past_cache(file)
+        ) as source:
             record = config.CONF.hashing_algorithm if digest else ""
             seen = _read(source, algorithms, record, on_bytes=on_bytes)
             return _remember(file, os.fstat(source.fileno()).st_ino, *seen, record)

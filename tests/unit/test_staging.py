@@ -173,3 +173,27 @@ def test_a_file_is_read_again_only_for_a_digest_that_is_missing() -> None:
     assert reads[-1] == len(DATA)
     assert more.digest == known.digest
     assert more.made["sha384"] == hashlib.sha384(DATA).hexdigest()
+
+
+SEVERAL = "[DEFAULT]\nenabled_backends = {}\n[glance_store]\ndefault_backend = one\n"
+SEVERAL += "[one]\nfilesystem_store_datadir = /a\n[two]\nfilesystem_store_datadir = /b\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "is_read_again"),
+    [
+        ("", False),
+        (SEVERAL.format("one:file"), False),
+        (SEVERAL.format("one:file,web:http"), False),
+        (SEVERAL.format("one:file,two:file"), True),
+        (SEVERAL.format("one:swift"), True),
+        ("[glance_store]\nstores = swift\ndefault_store = swift\n", True),
+    ],
+)
+def test_what_a_second_store_reads_stays_in_memory(
+    configure: Configure, options: str, *, is_read_again: bool
+) -> None:
+    """A file that is only linked into its store goes past the page cache; one to be converted does not."""
+    configure(options)
+    assert staging._is_read_again(digest=True) is is_read_again
+    assert staging._is_read_again(digest=False)
