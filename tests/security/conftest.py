@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.functional.conftest import api, caller, empty_database, execute
+from tests.functional.conftest import api, caller, command, empty_database, execute
 from tests.security import canary
 
-__all__ = ["api", "bird", "caller", "empty_database", "execute"]
+__all__ = ["api", "bird", "caller", "command", "empty_database", "execute"]
 
 
 @pytest.fixture

@@ -1,16 +1,13 @@
 """Advisories that name Glance, one by one: the attack, and that it goes well where the defence is off.
 
-An attack returns whether it has gone well. Those of URLs are in `test_ssrf` (OSSA-2026-004, OSSN-0105) and in
-`test_ossn_0078`; those of files are beside the gate for files.
+An attack returns whether it has gone well. Those of files are in `test_file_advisories`, those of URLs in
+`test_ssrf`, some of others in modules that are named after them; SECURITY.md has the list.
 """
 
-import ast
 import hashlib
 import io
-import os
 import pathlib
-import subprocess
-import sys
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,10 +28,9 @@ from images import (
 from tests import limit_server, signing, web
 from tests.functional.conftest import Api, Caller
 from tests.functional.importing import FORMATS
+from tests.security.canary import TREASURE
 from workers import jobs
 
-ROOT = pathlib.Path(__file__).parent.parent.parent
-PACKAGES = ("api", "images", "flows", "workers", "deploy")
 DATA, OTHER = b"the reviewed bytes", b"the replaced bytes"
 
 Patch = pytest.MonkeyPatch
@@ -52,61 +48,9 @@ def files(room: pathlib.Path) -> list[pathlib.Path]:
     return [file for file in room.glob("[is]*/*") if file.is_file()]
 
 
-# OSSA-2014-012: a shell took a location's text for commands. There is no shell, so none can.
-
-
-def shells(source: str) -> list[int]:
-    """The lines of a program that hand a text to a shell."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.Call):
-            continue
-        name = ast.unparse(node.func)
-        shell = any(
-            word.arg == "shell" and ast.unparse(word.value) != "False" for word in node.keywords
-        )
-        if shell or name in ("os.system", "os.popen", "subprocess.getoutput", "pty.spawn"):
-            found.append(node.lineno)
-    return found
-
-
-def sources(*packages: str) -> Iterator[tuple[str, str]]:
-    """The names and texts of the program's files."""
-    for package in packages:
-        for file in (ROOT / package).rglob("*.py"):
-            yield str(file.relative_to(ROOT)), file.read_text()
-
-
-def test_ossa_2014_012_no_shell() -> None:
-    assert [name for name, text in sources(*PACKAGES) if shells(text)] == []
-
-
-def test_ossa_2014_012_sings() -> None:
-    assert shells("subprocess.run(f'qemu-img info {name}', shell=True)\nos.system(name)") == [1, 2]
-
-
-@pytest.mark.parametrize(
-    "text", ["; touch {}", "$(touch {})", "`touch {}`", "\n touch {}", "| touch {}"]
-)
-def test_ossa_2014_012_texts(caller: Caller, tmp_path: pathlib.Path, text: str) -> None:
-    """Neither as a name, a property, or a location's path does it do anything, an import included."""
-    canary = tmp_path / "canary"
-    api = caller(
-        roles="admin", options="[image_import_opts]\nimage_import_plugins = [image_conversion]"
-    )
-    hostile = text.format(canary)
-    image_id = api.create(**FORMATS, name=hostile, x=hostile)
-    assert api.put(image_id, DATA, "stage").status_code == 204
-    body = {"method": {"name": "glance-direct"}}
-    assert api.ask("POST", f"/v2/images/{image_id}/import", body).status_code == 202
-    assert jobs.run_import(api.show(image_id)["os_glance_import_task"]) == "active"
-    assert api.show(image_id)["name"] == hostile
-    url = {"url": f"sheepdog://{hostile}"}
-    assert api.ask("POST", f"/v2/images/{api.create(**FORMATS)}/locations", url).status_code == 400
-    assert not canary.exists()
-
-
 # OSSA-2014-028: `image_size_cap` did not hold for uploads
+
+CAP = "image_size_cap = 1000"
 
 
 def oversize(api: Api, room: pathlib.Path, what: str, *, chunked: bool) -> bool:
@@ -129,13 +73,27 @@ def oversize(api: Api, room: pathlib.Path, what: str, *, chunked: bool) -> bool:
 @pytest.mark.parametrize("what", ["file", "stage"])
 def test_ossa_2014_028(caller: Caller, tmp_path: pathlib.Path, what: str, chunked: bool) -> None:
     """413, and no byte is left."""
-    api = caller(options="image_size_cap = 1000")
-    assert not oversize(api, tmp_path, what, chunked=chunked)
-    config.CONF.set_override("image_size_cap", 1 << 40)
-    try:
-        assert oversize(api, tmp_path, what, chunked=chunked)
-    finally:
-        config.CONF.clear_override("image_size_cap")
+    assert not oversize(caller(options=CAP), tmp_path, what, chunked=chunked)
+
+
+class Uncapped:
+    """The configuration, but for the cap."""
+
+    image_size_cap = 1 << 62
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(config.CONF, name)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("what", ["file", "stage"])
+def test_ossa_2014_028_sings(
+    caller: Caller, tmp_path: pathlib.Path, monkeypatch: Patch, what: str, chunked: bool
+) -> None:
+    """Where the staging area does not look at it."""
+    api = caller(options=CAP)
+    monkeypatch.setattr(staging, "config", types.SimpleNamespace(CONF=Uncapped()))
+    assert oversize(api, tmp_path, what, chunked=chunked)
 
 
 # OSSA-2015-003, 2015-004, 2015-013, 2015-020: who deletes an image while it gets its data keeps the bytes,
@@ -172,10 +130,15 @@ def delete_while_sending(api: Api, room: pathlib.Path, what: str) -> bool:
 
 
 @pytest.mark.parametrize("what", ["file", "stage"])
-def test_ossa_2015_003_and_2015_020(
+def test_ossa_2015_003_and_ossa_2015_020(api: Api, tmp_path: pathlib.Path, what: str) -> None:
+    assert not delete_while_sending(api, tmp_path, what)
+
+
+@pytest.mark.parametrize("what", ["file", "stage"])
+def test_ossa_2015_003_and_ossa_2015_020_sings(
     api: Api, tmp_path: pathlib.Path, monkeypatch: Patch, what: str
 ) -> None:
-    assert not delete_while_sending(api, tmp_path, what)
+    """Where whoever sends does not clear up behind a delete."""
     monkeypatch.setattr(staging, "remove", lambda *_, **__: None)
     monkeypatch.setattr(stores, "delete", lambda *_: None)
     assert delete_while_sending(api, tmp_path, what)
@@ -201,10 +164,14 @@ def delete_while_importing(caller: Caller, room: pathlib.Path) -> bool:
     return bool(files(room))
 
 
-def test_ossa_2015_004_and_2015_013(
+def test_ossa_2015_004_and_ossa_2015_013(caller: Caller, tmp_path: pathlib.Path) -> None:
+    assert not delete_while_importing(caller, tmp_path)
+
+
+def test_ossa_2015_004_and_ossa_2015_013_sings(
     caller: Caller, tmp_path: pathlib.Path, monkeypatch: Patch
 ) -> None:
-    assert not delete_while_importing(caller, tmp_path)
+    """Where the worker does not."""
     monkeypatch.setattr(staging, "remove", lambda *_, **__: None)
     assert delete_while_importing(caller, tmp_path)
 
@@ -212,30 +179,32 @@ def test_ossa_2015_004_and_2015_013(
 # OSSA-2015-019: a member changed the status of its image back to `queued`, and its data after that
 
 
-@pytest.mark.parametrize(
-    ("member", "value"),
-    [
-        *(("status", "queued"), ("checksum", "0" * 32), ("size", 1), ("os_hash_value", "0" * 128)),
-        *(
-            ("virtual_size", 1),
-            ("os_hash_algo", "md5"),
-            ("file", "/x"),
-            ("direct_url", "http://x/"),
-        ),
-    ],
-)
-def test_ossa_2015_019_members(api: Api, monkeypatch: Patch, member: str, value: Any) -> None:
+#: What the service alone says of an image, and what somebody would like to say.
+MEMBERS = [
+    *(("status", "queued"), ("checksum", "0" * 32), ("size", 1), ("os_hash_value", "0" * 128)),
+    *(("virtual_size", 1), ("os_hash_algo", "md5"), ("file", "/x"), ("direct_url", "http://x/")),
+]
+
+
+def overwrite(api: Api, image_id: str, member: str, value: Any) -> int:
+    """Change a member of the record; the milder one of the answers."""
+    changes = [{"op": op, "path": f"/{member}", "value": value} for op in ("replace", "add")]
+    return min(api.patch(image_id, change).status_code for change in changes)
+
+
+@pytest.mark.parametrize(("member", "value"), MEMBERS)
+def test_ossa_2015_019_members(api: Api, member: str, value: Any) -> None:
     image_id = active(api)
     before = api.show(image_id)
-
-    def attack() -> int:
-        changes = [{"op": op, "path": f"/{member}", "value": value} for op in ("replace", "add")]
-        return min(api.patch(image_id, change).status_code for change in changes)
-
-    assert attack() == 403
+    assert overwrite(api, image_id, member, value) == 403
     assert api.show(image_id) == before
+
+
+@pytest.mark.parametrize(("member", "value"), MEMBERS)
+def test_ossa_2015_019_members_sings(api: Api, monkeypatch: Patch, member: str, value: Any) -> None:
+    """Where no member is read-only."""
     monkeypatch.setattr(editing, "_READ_ONLY", ())
-    assert attack() != 403
+    assert overwrite(api, active(api), member, value) != 403
 
 
 @pytest.mark.parametrize(
@@ -256,14 +225,18 @@ def resend(api: Api, image_id: str) -> bool:
     return api.put(image_id, OTHER).status_code == 204
 
 
-def test_ossa_2015_019_data(api: Api, execute: Callable[[Any], None]) -> None:
-    """Where the status can be changed, so can the data."""
+def test_ossa_2015_019_data(api: Api) -> None:
     image_id = active(api)
     assert not resend(api, image_id)
     assert api.ask("GET", f"/v2/images/{image_id}/file").data == DATA
-    image = models.Image
+
+
+def test_ossa_2015_019_data_sings(api: Api, execute: Callable[[Any], None]) -> None:
+    """Where the status can be changed, so can the data."""
+    image, image_id = models.Image, active(api)
     execute(sa.update(image).where(image.id == image_id).values(status="queued"))
     assert resend(api, image_id)
+    assert api.ask("GET", f"/v2/images/{image_id}/file").data == OTHER
 
 
 # OSSA-2016-006 and OSSN-0065: the last location was removed, which made the image queued, and another added
@@ -283,20 +256,37 @@ def exchange(api: Api, image_id: str, url: str) -> bool:
     return bool(api.ask("GET", f"/v2/images/{image_id}/file").data != DATA)
 
 
-def test_ossa_2016_006_and_ossn_0065(caller: Caller, monkeypatch: Patch) -> None:
+@pytest.fixture
+def exchanged(caller: Caller) -> Iterator[Callable[[], bool]]:
+    """Tries it on a new image, where locations are shown."""
     with web.serving({"/x": web.whole(OTHER)}) as url:
         options = f"show_multiple_locations = true\n{web.LOOPBACK}"
         api = caller(roles="admin,member", options=options)
-        image_id = active(api)
-        checksum = api.show(image_id)["checksum"]
-        assert not exchange(api, image_id, f"{url}/x")
-        assert api.show(image_id)["checksum"] == checksum
 
-        def unguarded(found: Any, change: Any) -> None:
-            found.removed.append(found.rows.pop(0))
+        def attack() -> bool:
+            image_id = active(api)
+            checksum = api.show(image_id)["checksum"]
+            done = exchange(api, image_id, f"{url}/x")
+            assert done or api.show(image_id)["checksum"] == checksum
+            return done
 
-        monkeypatch.setattr(locations, "_remove", unguarded)
-        assert exchange(api, active(api), f"{url}/x")
+        yield attack
+
+
+def test_ossa_2016_006_and_ossn_0065(exchanged: Callable[[], bool]) -> None:
+    assert not exchanged()
+
+
+def test_ossa_2016_006_and_ossn_0065_sings(
+    exchanged: Callable[[], bool], monkeypatch: Patch
+) -> None:
+    """Where the last location can be removed."""
+
+    def unguarded(found: Any, _: Any) -> None:
+        found.removed.append(found.rows.pop(0))
+
+    monkeypatch.setattr(locations, "_remove", unguarded)
+    assert exchanged()
 
 
 @pytest.mark.parametrize("options", ["", "show_image_direct_url = true"])
@@ -322,96 +312,54 @@ def read_file(api: Api, url: str) -> bytes | None:
     return bytes(api.ask("GET", f"/v2/images/{image_id}/file").data)
 
 
+SHOWN = "show_multiple_locations = true\n"
+
+
 @pytest.mark.parametrize("scheme", ["file", "filesystem"])
-def test_ossa_2025_001_locations(
+def test_ossa_2025_001(caller: Caller, tmp_path: pathlib.Path, scheme: str) -> None:
+    canary = tmp_path / "passwd"
+    canary.write_bytes(TREASURE)
+    api = caller(roles="admin,member", options=SHOWN)
+    assert read_file(api, f"{scheme}://{canary}") is None
+
+
+@pytest.mark.parametrize("scheme", ["file", "filesystem"])
+def test_ossa_2025_001_sings(
     caller: Caller, tmp_path: pathlib.Path, monkeypatch: Patch, scheme: str
 ) -> None:
+    """Where a location may be a file of this machine."""
     canary = tmp_path / "passwd"
-    canary.write_bytes(b"root:x:0:0")
-    api = caller(roles="admin,member", options="show_multiple_locations = true\n")
-    assert read_file(api, f"{scheme}://{canary}") is None
+    canary.write_bytes(TREASURE)
+    api = caller(roles="admin,member", options=SHOWN)
     monkeypatch.setattr(stores, "_REFUSED_SCHEMES", ())
-    assert read_file(api, f"{scheme}://{canary}") == b"root:x:0:0"
-
-
-# OSSN-0048: `assert` judged, and `python -O` has no assertions
-
-
-def assertions(source: str) -> list[int]:
-    """The lines of a program that judge, and that `python -O` leaves out.
-
-    One that only tells the type checker that something is there judges nothing.
-    """
-    return [
-        node.lineno
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Assert) and not ast.unparse(node.test).endswith(" is not None")
-    ]
-
-
-def test_ossn_0048_no_assertions() -> None:
-    assert [name for name, text in sources(*PACKAGES) if assertions(text)] == []
-
-
-def test_ossn_0048_sings() -> None:
-    assert assertions("def check(name):\n    assert name in allowed\n") == [2]
-
-
-_OPTIMIZED = """
-import sys
-from api import app
-from images import schema, service
-from werkzeug import test
-service.start(sys.argv[1:])
-schema.sync()
-ask = test.Client(app.create_app(sys.argv[1:])).open
-body = {"name": "x"}
-made = [ask("/v2/images", method="POST", json=body).status_code]
-made.append(ask("/v2/tasks", method="POST", json={"type": "import", "input": {}}).status_code)
-made.append(ask("/v2/images", method="TRACE").status_code)
-print(sys.flags.optimize, *made)
-"""
-
-
-def test_ossn_0048_under_o(tmp_path: pathlib.Path) -> None:
-    """A reader makes no image and asks for no task, with assertions or without."""
-    options = tmp_path / "gantry.conf"
-    options.write_text(
-        f"[DEFAULT]\nnode_staging_uri = file://{tmp_path}/staging\n[noauth]\nroles = reader\n"
-        f"[glance_store]\nfilesystem_store_datadir = {tmp_path}/images\n"
-        f"[database]\nconnection = sqlite:///{tmp_path}/gantry.sqlite\n"
-        f"[gantry]\nstate_path = {tmp_path}\nbroker_url = memory://\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-O", "-W", "ignore", "-c", _OPTIMIZED, str(options)],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout.split() == ["1", "403", "403", "405"], done.stderr
+    assert read_file(api, f"{scheme}://{canary}") == TREASURE
 
 
 # OSSN-0057 and OSSN-0076: a flood of records
 
 
-@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
-def test_ossn_0057_and_ossn_0076(caller: Caller, monkeypatch: Patch) -> None:
-    """A project makes as many records as it may; imports need records, so these are bounded too."""
+@pytest.fixture
+def flood(caller: Caller) -> Iterator[Callable[[], list[int]]]:
+    """Makes ten images, where a project may have five."""
     with limit_server.serving() as server:
         plenty = dict.fromkeys(
             ("image_size_total", "image_stage_total", "image_count_uploading"), 100
         )
         server.registered |= plenty | {"image_count_total": 5}
         api = caller(options=server.options())
+        yield lambda: [api.ask("POST", "/v2/images", {}).status_code for _ in range(10)]
 
-        def flood() -> list[int]:
-            return [api.ask("POST", "/v2/images", {}).status_code for _ in range(10)]
 
-        assert flood() == [201] * 5 + [413] * 5
-        monkeypatch.setattr(quota, "admit_image", lambda *_: None)
-        assert flood() == [201] * 10
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_ossn_0057_and_ossn_0076(flood: Callable[[], list[int]]) -> None:
+    """A project makes as many records as it may; imports need records, so these are bounded too."""
+    assert flood() == [201] * 5 + [413] * 5
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_ossn_0057_and_ossn_0076_sings(flood: Callable[[], list[int]], monkeypatch: Patch) -> None:
+    monkeypatch.setattr(quota, "admit_image", lambda *_: None)
+    assert flood() == [201] * 10
 
 
 # OSSN-0061: a signature of the data's MD5, and other data that have the same one
@@ -434,12 +382,22 @@ def swap(api: Api, signer: signing.Signer) -> bool:
     return api.put(image_id, bytes(_SECOND)).status_code == 204
 
 
-def test_ossn_0061(caller: Caller, monkeypatch: Patch) -> None:
+@pytest.fixture
+def swapped(caller: Caller) -> Iterator[Callable[[], bool]]:
+    """Tries it where a key manager has the certificate."""
     first, second = (hashlib.md5(data).digest() for data in (_FIRST, _SECOND))  # noqa: S324
     assert first == second
     signer = signing.signer("ECC_SECP384R1")
     with signing.vault(signer) as options:
         api = caller(options=options)
-        assert not swap(api, signer)
-        monkeypatch.setattr(signatures, "verify", lambda *_: None)
-        assert swap(api, signer)
+        yield lambda: swap(api, signer)
+
+
+def test_ossn_0061(swapped: Callable[[], bool]) -> None:
+    assert not swapped()
+
+
+def test_ossn_0061_sings(swapped: Callable[[], bool], monkeypatch: Patch) -> None:
+    """Where nobody looks at the signature."""
+    monkeypatch.setattr(signatures, "verify", lambda *_: None)
+    assert swapped()

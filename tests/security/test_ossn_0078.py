@@ -180,7 +180,7 @@ def test_ossn_0078_the_log_says_it(
 # The canary sings
 
 
-def test_ossn_0078_without_the_same_words(
+def test_ossn_0078_sings_without_the_same_words(
     configure: Configure, closed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With urllib3's own causes a closed port and one that talks differ."""
@@ -192,7 +192,7 @@ def test_ossn_0078_without_the_same_words(
         assert outcome(closed)[0] != outcome(f"http://127.0.0.1:{port}/")[0]
 
 
-def test_ossn_0078_without_the_same_time(
+def test_ossn_0078_sings_without_the_same_time(
     configure: Configure, closed: str, clock: list[str]
 ) -> None:
     """With `private_answer_timeout = 0` a closed port is known at once."""

@@ -313,7 +313,7 @@ def sings(api: Api, bird: Canary, url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:{}/", "http://[::ffff:127.0.0.1]:{}/"])
-def test_ossa_2026_004_without_judging_addresses(
+def test_ossa_2026_004_and_ossn_0105_sings_without_judging_addresses(
     admin: Api, bird: Canary, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setattr(networks, "is_allowed", lambda _: True)
@@ -324,7 +324,7 @@ def test_ossa_2026_004_without_judging_addresses(
     assert admin.ask("GET", f"/v2/images/{image_id}/file").data == TREASURE
 
 
-def test_ossa_2026_004_without_judging_names(
+def test_ossa_2026_004_sings_without_judging_names(
     admin: Api, bird: Canary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(networks, "is_allowed", lambda _: True)
@@ -332,7 +332,7 @@ def test_ossa_2026_004_without_judging_names(
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "0177.0.0.1", "127.1"])
-def test_ossa_2026_004_without_refusing_spellings(
+def test_ossa_2026_004_sings_without_refusing_spellings(
     admin: Api, bird: Canary, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     """Resolvers take them for 127.0.0.1; judging what they resolve to is a second line."""
@@ -343,7 +343,7 @@ def test_ossa_2026_004_without_refusing_spellings(
     sings(admin, bird, f"http://{host}:{{}}/")
 
 
-def test_ossa_2026_004_without_the_gate_at_each_hop(
+def test_ossa_2026_004_sings_without_the_gate_at_each_hop(
     start: Start, bird: Canary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first hop is judged, the next one is not."""
@@ -363,7 +363,7 @@ def test_ossa_2026_004_without_the_gate_at_each_hop(
         sings(api, bird, f"{server}/x")
 
 
-def test_ossa_2026_004_without_connecting_to_what_was_judged(
+def test_ossa_2026_004_sings_without_connecting_to_what_was_judged(
     start: Start, bird: Canary, flipping: Flipping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asking the name service again, as a client that is given the name does."""
