@@ -30,11 +30,11 @@ from images import (
     remote,
     store_client,
     store_options,
+    store_urls,
 )
 
 #: What a location that somebody else names may never point at: files of this machine, and credentials of it.
 _REFUSED_SCHEMES = ("file", "filesystem", "swift+config")
-_WEB_SCHEMES = ("http", "https")
 #: Who puts a file into a store (`images.file_store`).
 Writer = file_store.Writer
 _ANYBODY = Writer()
@@ -205,21 +205,13 @@ def holder_of(url: str) -> str | None:
     )
     if scheme in _REFUSED_SCHEMES or scheme not in known:
         raise errors.Invalid("Invalid location: no store here takes URLs of its scheme")
-    if not multi():
+    if not multi() and store_urls.is_own(known[scheme]["store"], url):
         return None
     for name in store_options.public(config.CONF):
         prefix = known[scheme][name]["store"].url_prefix if name in known[scheme] else None
-        if prefix and _lies_in(url, scheme, prefix):
+        if prefix and store_urls.begins_with(url, prefix):
             return name
     raise errors.Invalid("Invalid location: no store here holds such data")
-
-
-def _lies_in(url: str, scheme: str, prefix: str) -> bool:
-    """Whether a URL is one of a store's; in S3 and Swift a longer path would name another bucket of it."""
-    if not scheme.startswith(("s3", "swift")):
-        return url.startswith(prefix)
-    bucket, _, name = url.rpartition("/")
-    return bucket == prefix.rstrip("/") and bool(name)
 
 
 def size_of(url: str, metadata: dict[str, Any] | None) -> int:

@@ -1,20 +1,13 @@
 """What several files of this ring use: one Ceph for all of them, which takes its time to start."""
 
-import contextlib
-import importlib
 from collections.abc import Iterator
 
 import pytest
 
-from tests import ceph
+from tests import ceph, driver_libraries
 from tests.functional.conftest import caller, empty_database
 
-__all__ = ["caller", "cluster", "empty_database"]
-
-# A driver that was loaded without its library stays so: here one process has several configurations.
-for library in ("boto3", "swiftclient", "rados", "rbd"):
-    with contextlib.suppress(ImportError):
-        importlib.import_module(library)
+__all__ = ["caller", "cluster", "driver_libraries", "empty_database"]
 
 
 @pytest.fixture(scope="session")

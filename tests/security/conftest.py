@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import driver_libraries
 from tests.functional.conftest import api, caller, command, empty_database, execute
 from tests.security import canary
 
-__all__ = ["api", "bird", "caller", "command", "empty_database", "execute"]
+__all__ = ["api", "bird", "caller", "command", "driver_libraries", "empty_database", "execute"]
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """No advisory is forgotten: each has a test, and one that shows its canary singing where nobody defends.
 
-Tests are found by their names, `test_ossa_2014_012_...`; one that may bear several advisories names each. That
-the canary sings is shown by a test whose name has `sings` in it.
+Tests are found by their names, `test_ossa_2014_012_...`; one of several advisories names each. A test whose
+name has `sings` in it shows that the attack goes well where nobody defends.
 """
 
 import ast
@@ -62,5 +62,7 @@ def test_no_test_bears_a_number_that_is_not_listed(tests: dict[str, list[str]]) 
     """A slip in a name, or an advisory that the table lacks."""
     known = {advisory.lower().replace("-", "_") for advisory in ADVISORIES}
     pattern = re.compile(r"ossa_\d{4}_\d{3}|ossn_\d{4}")
-    found = {number for names in tests.values() for name in names for number in pattern.findall(name)}
+    found = {
+        number for names in tests.values() for name in names for number in pattern.findall(name)
+    }
     assert found == known
