@@ -1,8 +1,8 @@
 """Which URLs of locations are a store's own: those in its container, bucket, pool or directory.
 
 The URL of a Swift location names the server that is logged in at, that of a vSphere one the host that gives
-the data; others name a bucket or a pool, which the credentials may open although it is not the store's. Only who
-adds a location is judged: what stands in the database is read as it is.
+the data; others name a bucket or a pool, which the credentials may open although it is not the store's. Only
+who adds a location is judged: what stands in the database is read as it is.
 """
 
 import urllib.parse
