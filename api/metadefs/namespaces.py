@@ -1,5 +1,6 @@
 """/v2/metadefs/namespaces and /v2/metadefs/namespaces/{namespace}."""
 
+import urllib.parse
 from typing import Any
 
 import flask
@@ -53,7 +54,9 @@ def create() -> flask.Response:
         space = namespaces.create(session, flask.g.context, fields)
         document = _whole(session, space, None)
     answer = render.answer(document, 201)
-    answer.headers["Location"] = f"{versions.base_url(flask.request.environ)}{document['self']}"
+    # A name may hold whatever a text may, line ends too.
+    place = urllib.parse.quote(document["self"], safe="/:")
+    answer.headers["Location"] = f"{versions.base_url(flask.request.environ)}{place}"
     return answer
 
 
