@@ -9,9 +9,6 @@ import urllib.parse
 from collections.abc import Callable
 from typing import Any
 
-from glance_store import exceptions as store_errors
-from glance_store import location as store_location
-
 _WEB_SCHEMES = ("http", "https")
 
 
@@ -28,24 +25,20 @@ def begins_with(url: str, prefix: str) -> bool:
     return bool(name) and ("/" not in name or not scheme.startswith(("s3", "swift")))
 
 
-def is_own(driver: Any, url: str) -> bool:
+def is_own(driver: Any, url: str, place: Any) -> bool:
     """Whether a URL is one of a driver's, where there is one store and glance_store knows no prefix of it.
 
-    Its parts are those that the driver reads in it, not those of the text. A driver without a
-    configuration has no data.
+    `place` is what the driver reads in it, None where it is no URL of its. A driver without a configuration
+    has no data.
     """
     scheme = urllib.parse.urlsplit(url).scheme
     if scheme in _WEB_SCHEMES:
         return True  # judged by host and address, when it is read too (`images.urls`)
-    if _climbs(url):
+    if place is None or _climbs(url):
         return False
     judge = _JUDGES.get(scheme.partition("+")[0])
     if judge is None:  # Cinder's have no place but a volume's id
         return bool(driver.url_prefix) and begins_with(url, driver.url_prefix)
-    try:
-        place = store_location.get_location_from_uri(url).store_location
-    except (store_errors.GlanceStoreException, ValueError):
-        return False
     return judge(driver, place)
 
 
@@ -97,7 +90,7 @@ def _is_vsphere(driver: Any, place: Any) -> bool:
     """At the host, in the directory."""
     directory = f"/folder/{getattr(driver, 'store_image_dir', '').strip('/')}/"
     host = place.server_host.strip("[]")
-    return host == driver.server_host and place.path.startswith(directory)
+    return bool(host == driver.server_host and place.path.startswith(directory))
 
 
 _JUDGES: dict[str, Callable[[Any, Any], bool]] = {

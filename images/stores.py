@@ -205,13 +205,21 @@ def holder_of(url: str) -> str | None:
     )
     if scheme in _REFUSED_SCHEMES or scheme not in known:
         raise errors.Invalid("Invalid location: no store here takes URLs of its scheme")
-    if not multi() and store_urls.is_own(known[scheme]["store"], url):
+    if not multi() and store_urls.is_own(known[scheme]["store"], url, _read_by_driver(url)):
         return None
     for name in store_options.public(config.CONF):
         prefix = known[scheme][name]["store"].url_prefix if name in known[scheme] else None
         if prefix and store_urls.begins_with(url, prefix):
             return name
     raise errors.Invalid("Invalid location: no store here holds such data")
+
+
+def _read_by_driver(url: str) -> Any:
+    """The parts of a location's URL, where there is one store; None if its driver takes it for none."""
+    try:
+        return store_location.get_location_from_uri(url).store_location
+    except (store_errors.GlanceStoreException, ValueError):
+        return None
 
 
 def size_of(url: str, metadata: dict[str, Any] | None) -> int:

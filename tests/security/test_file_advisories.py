@@ -275,7 +275,7 @@ class Patient(importing.Watch):
                 raise errors.Abandoned("It is still at work")
 
 
-def keep_busy(scene: Scene, ends_by: type[Exception]) -> tuple[str, str]:
+def keep_busy(scene: Scene, ends_by: type[BaseException]) -> tuple[str, str]:
     """Have qemu-img convert less than a megabyte, of which it has hours' work; the image and what is said."""
     image_id = importing.staged(scene.api, hostile.slow(65000), disk_format="qcow2")
     plan = imports.begin(importing.asked(scene.api, image_id), "worker")

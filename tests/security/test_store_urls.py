@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 
-from images import models, store_urls, stores
+from images import errors, models, store_urls, stores
 from tests.functional.conftest import Api, Caller
 from tests.functional.importing import FORMATS
 from tests.security import test_ssrf as ssrf
@@ -165,7 +165,7 @@ def test_accounts_of_a_file(caller: Caller, tmp_path: pathlib.Path) -> None:
         "swift+https://project:glance:secret@two.example/v3/glance/x",
         "swift+config://first/glance/x",
     ):
-        with pytest.raises(stores.errors.Invalid):
+        with pytest.raises(errors.Invalid):
             stores.holder_of(url)
 
 
