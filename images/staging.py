@@ -145,14 +145,14 @@ def receive(
     part = keep.part if keep else path(image_id, f".{secrets.token_hex(8)}.part")
     final = keep.final if keep else path(image_id)
     record = config.CONF.hashing_algorithm if digest else ""  # whatever SIGHUP changes meanwhile
-    backends = config.CONF.enabled_backends
-    kinds = list(backends.values()) if backends else [config.CONF.glance_store.default_store]
+    kinds = [*(config.CONF.enabled_backends or {}).values()] or [
+        config.CONF.glance_store.default_store
+    ]
     if size is not None:
         admit(size)
     try:
         part.unlink(missing_ok=True)
-        # What needs no digest will be converted. What is stored as it is is linked into the only file store;
-        # another store reads it. Which of several it will be is not known yet.
+        # Nobody reads it again where the only store is one of files, which links what needs no conversion.
         with new_file.NewFile(part, cached=not digest or kinds != ["file"]) as file:
             sink = keep.sink(file) if keep else file
             seen = _read(source, algorithms, record, sink=sink, on_bytes=on_bytes)
