@@ -144,16 +144,16 @@ def receive(
     """
     part = keep.part if keep else path(image_id, f".{secrets.token_hex(8)}.part")
     final = keep.final if keep else path(image_id)
-    record = config.CONF.hashing_algorithm if digest else ""  # whatever SIGHUP changes meanwhile
-    kinds = [*(config.CONF.enabled_backends or {}).values()] or [
-        config.CONF.glance_store.default_store
-    ]
+    conf = config.CONF
+    record = conf.hashing_algorithm if digest else ""  # whatever SIGHUP changes meanwhile
+    kinds = [*(conf.enabled_backends or {}).values()] or [conf.glance_store.default_store]
     if size is not None:
         admit(size)
     try:
         part.unlink(missing_ok=True)
-        # Nobody reads it again where the only store is one of files, which links what needs no conversion.
-        with new_file.NewFile(part, cached=not digest or kinds != ["file"]) as file:
+        with new_file.NewFile(
+            part, cached=not digest or kinds != ["file"]
+        ) as file:  # else it is linked
             sink = keep.sink(file) if keep else file
             seen = _read(source, algorithms, record, sink=sink, on_bytes=on_bytes)
             os.fsync(file.fileno())
