@@ -151,9 +151,7 @@ def receive(
         admit(size)
     try:
         part.unlink(missing_ok=True)
-        with new_file.NewFile(
-            part, cached=not digest or kinds != ["file"]
-        ) as file:  # else it is linked
+        with new_file.NewFile(part, cached=not digest or kinds != ["file"]) as file:
             sink = keep.sink(file) if keep else file
             seen = _read(source, algorithms, record, sink=sink, on_bytes=on_bytes)
             os.fsync(file.fileno())
