@@ -23,6 +23,7 @@ from images import (
     quota,
     signatures,
     staging,
+    store_urls,
     stores,
 )
 from tests import limit_server, signing, web
@@ -332,6 +333,8 @@ def test_ossa_2025_001_sings(
     canary.write_bytes(TREASURE)
     api = caller(roles="admin,member", options=SHOWN)
     monkeypatch.setattr(stores, "_REFUSED_SCHEMES", ())
+    assert read_file(api, f"{scheme}://{canary}") is None, "no such URL is the store's own"
+    monkeypatch.setattr(store_urls, "is_own", lambda *_: True)
     assert read_file(api, f"{scheme}://{canary}") == TREASURE
 
 
