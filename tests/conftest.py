@@ -1,6 +1,7 @@
 """What every ring uses: the service's modules on a state directory of the test's own."""
 
 import pathlib
+import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -32,10 +33,25 @@ def configure(tmp_path: pathlib.Path) -> Iterator[Configure]:
     config.CONF.reset()
 
 
-@pytest.fixture
-def database(configure: Configure) -> None:
-    """Tables, made by the migrations."""
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A database that the migrations have made, to be copied: they take longer than most tests."""
+    state = tmp_path_factory.mktemp("empty")
+    file = state / "gantry.conf"
+    file.write_text(
+        f"[database]\nconnection = sqlite:///{state}/gantry.sqlite\n[gantry]\nstate_path = {state}\n"
+    )
+    service.start([str(file)])
     schema.sync()
+    db.dispose()
+    stores.reset()
+    return state / "gantry.sqlite"
+
+
+@pytest.fixture
+def database(configure: Configure, tmp_path: pathlib.Path, empty_database: pathlib.Path) -> None:
+    """Tables, as the migrations make them."""
+    shutil.copy(empty_database, tmp_path / "gantry.sqlite")
 
 
 @pytest.fixture(scope="session")
