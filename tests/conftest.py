@@ -19,6 +19,7 @@ Configure = Callable[[str], list[str]]
 _LONGEST = (
     "tempest/test_tempest.py",
     "integration/test_matrix.py",
+    "system/long/test_kill_matrix_on_rabbitmq.py",
     "system/long/test_kill_matrix.py",
     "system/long/test_lost_and_found_on_rabbitmq.py",
     "integration/test_lists_at_scale.py",
@@ -29,6 +30,7 @@ _LONGEST = (
     "compat/test_openstack.py",
     "integration/test_databases.py",
     "system/test_lost_and_found.py",
+    "system/long/test_recovery.py",
     "integration/test_adopt.py",
     "system/long/test_power_cut.py",
     "integration/test_hostile_bodies.py",
