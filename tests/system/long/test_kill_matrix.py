@@ -12,15 +12,9 @@ from tests.system.long import kill_ring
 
 
 @pytest.fixture(scope="module")
-def broker() -> str:
-    """test_kill_matrix_on_rabbitmq.py runs the same tests on RabbitMQ."""
-    return "redis"
-
-
-@pytest.fixture(scope="module")
-def ring(broker: str) -> Iterator[kill_ring.Ring]:
+def ring(ring_bus: str) -> Iterator[kill_ring.Ring]:
     """Short leases, on PostgreSQL."""
-    settings = cluster.Settings(broker=broker, database="postgresql", quick=True)
+    settings = cluster.Settings(broker=ring_bus, database="postgresql", quick=True)
     with kill_ring.standing(settings) as made:
         yield made
 

@@ -6,6 +6,6 @@ from tests.system.long.test_kill_matrix import *  # noqa: F403 - its fixtures to
 
 
 @pytest.fixture(scope="module")
-def broker() -> str:
+def ring_bus() -> str:
     """RabbitMQ in place of Redis."""
     return "rabbitmq"
