@@ -5,6 +5,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 LOCK := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-header
 UV := uv==0.13.9
 
+# The files begin in the order of tests/conftest.py, which has the longest first: none is left over at the end.
+PYTEST := pytest --dist loadfile --no-loadscope-reorder
+# Tests of whole services mostly wait, for processes to start and for leases to run out: two would leave
+# one of two processors idle half of the time.
+WAITING := $(PYTEST) -n 3
 # What is measured has the machine to itself.
 ALONE := tests/system/long/test_thousand_imports.py tests/system/long/test_scaling.py tests/system/long/test_three_stores.py
 
@@ -24,7 +29,7 @@ run: setup ## keep the service up and print how to use it (state in ./var; Ctrl-
 	@exec python -m deploy.run $(if $(STATE),--state "$(STATE)")
 
 test: lint ## every check, then the tests that need no server but their own
-	pytest -n 2 --dist loadfile tests/system tests/contract tests/functional tests/unit --ignore tests/system/long
+	$(PYTEST) -n 2 tests/system tests/contract tests/functional tests/unit --ignore tests/system/long
 
 lint: ## ruff, mypy and the import rules
 	@deploy/setup.sh dev
@@ -38,7 +43,7 @@ integration: ## attacks, large bodies, PostgreSQL, MariaDB, Ceph, RabbitMQ, long
 	@deploy/setup.sh ceph || echo "Without Ceph the tests of S3, Swift and RBD are skipped; each says so."
 	@deploy/setup.sh keystone
 	@deploy/setup.sh glance
-	pytest -n 2 --dist loadfile tests/security tests/integration tests/system/long $(ALONE:%=--ignore %) $(SELECT)
+	$(WAITING) tests/security tests/integration tests/system/long $(ALONE:%=--ignore %) $(SELECT)
 	pytest -s $(ALONE)
 
 chaos: ## kill -9 at random, ROUNDS times; every import must come out well (docs/chaos.md has the rest: SEED, OPTIONS)
@@ -64,8 +69,7 @@ compat: ## unmodified clients, Tempest and other people's suites, behind a real 
 	@deploy/setup.sh clients
 	@deploy/setup.sh keystone
 	@deploy/setup.sh rally
-	pytest -n 2 --dist loadfile tests/compat
-	pytest tests/tempest $(TEMPEST)
+	$(WAITING) tests/compat tests/tempest $(TEMPEST)
 
 lock: ## pin the newest versions that pyproject.toml allows
 	@test -x .venv-lock/bin/uv || python3 -m venv .venv-lock

@@ -169,24 +169,27 @@ link_bindings() {
         "Make $venv with the system's Python: rm -rf $venv && PYTHON=/usr/bin/python3 deploy/setup.sh $MODE"
 }
 
-# One set-up at a time in this directory: a second one waits, then finds everything done.
-if command -v flock >/dev/null; then exec 9<.; flock 9; fi
-
 command -v "$PYTHON" >/dev/null || die "missing here: python3 (3.11 or newer)" \
     "Install it, or name another: PYTHON=/path/to/python3.12 make setup"
 "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     die "$("$PYTHON" --version) is too old: 3.11 or newer is needed. Name another: PYTHON=/path/to/python3.12 make setup"
 
+installed() { [ "$(cat "$venv/.setup-$1" 2>/dev/null)" = "$(fingerprint "$1")" ]; }
+# What the tests need holds all that the service needs, notifications too.
+has_pins() {
+    installed "$pins" && return
+    case $pins in requirements.txt | requirements-notifications.txt) installed requirements-dev.txt ;; *) return 1 ;; esac
+}
+leave() { ! needs_rbd || link_bindings; exit 0; }
+
+mapfile -t missing < <(missing_packages)
+# What is there already waits for nobody who installs something else.
+if [ ${#missing[@]} -eq 0 ] && has_pins; then leave; fi
+# One set-up at a time in this directory: a second one waits, then finds everything done.
+if command -v flock >/dev/null; then exec 9<.; flock 9; fi
 mapfile -t missing < <(missing_packages)
 [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
-
-installed() { [ "$(cat "$venv/.setup-$1" 2>/dev/null)" = "$(fingerprint "$1")" ]; }
-leave() { ! needs_rbd || link_bindings; exit 0; }
-if installed "$pins"; then leave; fi
-# What the tests need holds all that the service needs, notifications too.
-case $pins in
-    requirements.txt | requirements-notifications.txt) if installed requirements-dev.txt; then leave; fi ;;
-esac
+if has_pins; then leave; fi
 start=$SECONDS
 make_venv
 install_pins

@@ -127,9 +127,10 @@ class Ceph:
         return json.loads(said) if said.strip() else None
 
     def keyring(self, user: str) -> pathlib.Path:
-        """A file with the key of one user of Ceph alone."""
+        """A file with the key of one user of Ceph alone, which it keeps."""
         file = self.room / f"ceph.client.{user}.keyring"
-        self.run("ceph", "auth", "get", f"client.{user}", "-o", str(file))
+        if not file.exists():
+            self.run("ceph", "auth", "get", f"client.{user}", "-o", str(file))
         return file
 
     def _options(self) -> str:

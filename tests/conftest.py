@@ -1,6 +1,7 @@
 """What every ring uses: the service's modules on a state directory of the test's own."""
 
 import pathlib
+import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -8,14 +9,50 @@ import pytest
 from deploy import real_images
 from images import config, db, schema, service, stores
 
+_TESTS = pathlib.Path(__file__).parent
+
 #: Makes the configuration again with these lines behind the embedded default's; returns its files.
 Configure = Callable[[str], list[str]]
+
+
+#: Files that take minutes, the longest first. With these at work first, several processes end together.
+_LONGEST = (
+    "tempest/test_tempest.py",
+    "integration/test_matrix.py",
+    "system/long/test_kill_matrix_on_rabbitmq.py",
+    "system/long/test_kill_matrix.py",
+    "system/long/test_lost_and_found_on_rabbitmq.py",
+    "integration/test_lists_at_scale.py",
+    "integration/test_stores.py",
+    "integration/test_remote_stores.py",
+    "tempest/test_client_suites.py",
+    "tempest/test_rally.py",
+    "compat/test_openstack.py",
+    "integration/test_databases.py",
+    "system/test_lost_and_found.py",
+    "system/long/test_recovery.py",
+    "integration/test_adopt.py",
+    "system/long/test_power_cut.py",
+    "integration/test_hostile_bodies.py",
+    "compat/test_glance.py",
+    "compat/test_sdk.py",
+    "integration/test_large_bodies.py",
+    "integration/test_schemathesis.py",
+    "compat/test_keystone_auth.py",
+    "system/long/test_outcomes.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; the others, and the tests of a file, stay in their order."""
+    rank = {_TESTS / name: number for number, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 @pytest.fixture
 def configure(tmp_path: pathlib.Path) -> Iterator[Configure]:
     """The modules of this process, set up on `tmp_path`; call it to change the configuration."""
-    default = pathlib.Path(__file__).parent.parent / "deploy/gantry.conf"
+    default = _TESTS.parent / "deploy/gantry.conf"
 
     def again(lines: str) -> list[str]:
         extra = tmp_path / "test.conf"
@@ -32,10 +69,25 @@ def configure(tmp_path: pathlib.Path) -> Iterator[Configure]:
     config.CONF.reset()
 
 
-@pytest.fixture
-def database(configure: Configure) -> None:
-    """Tables, made by the migrations."""
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A database that the migrations have made, to be copied: they take longer than most tests."""
+    state = tmp_path_factory.mktemp("empty")
+    file = state / "gantry.conf"
+    file.write_text(
+        f"[database]\nconnection = sqlite:///{state}/gantry.sqlite\n[gantry]\nstate_path = {state}\n"
+    )
+    service.start([str(file)])
     schema.sync()
+    db.dispose()
+    stores.reset()
+    return state / "gantry.sqlite"
+
+
+@pytest.fixture
+def database(configure: Configure, tmp_path: pathlib.Path, empty_database: pathlib.Path) -> None:
+    """Tables, as the migrations make them."""
+    shutil.copy(empty_database, tmp_path / "gantry.sqlite")
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,21 @@
 """A whole Gantry for one test: a private broker, a state directory, and processes out of the Procfile."""
 
+import atexit
 import contextlib
 import functools
 import json
 import os
 import pathlib
+import select
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import psutil
@@ -42,6 +46,39 @@ def wait_for(look: Callable[[], T | None], what: str, seconds: float = PATIENCE)
         assert time.monotonic() < end, f"waited {seconds} s for {what}"
         time.sleep(0.05)
     return seen
+
+
+def end(doomed: Sequence[psutil.Process]) -> None:
+    """kill -9 of processes; when this returns, nothing of them runs any more.
+
+    They need not be children of the test. Whoever adopts orphans may take seconds to notice that one is over,
+    and until then its number is in use: so this looks at the processes themselves, not at their numbers.
+    """
+    with contextlib.ExitStack() as stack:
+        watched = []
+        for one in doomed:
+            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+                watched.append(os.pidfd_open(one.pid))
+                stack.callback(os.close, watched[-1])
+                one.kill()
+        until = time.monotonic() + PATIENCE
+        for handle in watched:
+            seen, _, _ = select.select([handle], [], [], max(0.0, until - time.monotonic()))
+            assert seen, f"a process lives {PATIENCE} s after kill -9"
+
+
+def _sync(environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "images.commands.main", "db", "sync"]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+
+
+@functools.cache
+def _empty_database() -> pathlib.Path:
+    """What `gantry db sync` makes, which takes longer than to start a server; gone when the tests end."""
+    room = tempfile.mkdtemp(prefix="empty-")
+    atexit.register(shutil.rmtree, room)
+    _sync(Service(pathlib.Path(room)).environment)
+    return pathlib.Path(room) / "gantry.sqlite"
 
 
 def request(
@@ -134,24 +171,35 @@ class Service:
         )
 
     def sync(self) -> None:
-        """Make the tables."""
-        command = [sys.executable, "-m", "images.commands.main", "db", "sync"]
-        subprocess.run(command, cwd=ROOT, env=self.environment, check=True, capture_output=True)
+        """Make the tables; those of the embedded default's SQLite have been made once, and are copied."""
+        if self._is_default:
+            shutil.copy(_empty_database(), self.state / "gantry.sqlite")
+        else:
+            _sync(self.environment)
+
+    @property
+    def _is_default(self) -> bool:
+        """Whether the database is the embedded default's, and is not there yet."""
+        files = self.environment["OS_GLANCE_CONFIG_FILES"].split(";")
+        has_other = "OS_DATABASE__CONNECTION" in self.environment or any(
+            "[database]" in pathlib.Path(file).read_text() for file in files[1:]
+        )
+        return not has_other and not (self.state / "gantry.sqlite").exists()
 
     def kill(self, name: str) -> None:
         """kill -9 of every process that `name` stands for, children first seen included."""
         if name == "broker" and self.rabbitmq:
             # RabbitMQ 3.10 never elects a leader for a queue that was made half a second before.
             time.sleep(2)
+        self._kill(name)
+
+    def _kill(self, name: str) -> None:
         family = self.family(name)
         process = self.processes.pop(name)
         with contextlib.suppress(ProcessLookupError):  # what is left of one that died by itself
             os.killpg(process.pid, signal.SIGKILL)
-        for one in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
+        end(family)
         process.wait(PATIENCE)
-        psutil.wait_procs(family, PATIENCE)
 
     def stop(self, name: str) -> None:
         """SIGTERM, and kill -9 for what does not go."""
@@ -166,7 +214,7 @@ class Service:
     def stop_all(self) -> None:
         """End everything that was started, the broker last."""
         for name in sorted(self.processes, key=lambda one: one == "broker"):
-            self.kill(name)
+            self._kill(name)
 
     def family(self, name: str) -> list[psutil.Process]:
         """A process and its descendants; none where it has died."""

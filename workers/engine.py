@@ -10,11 +10,13 @@ work of some length would be lost without it; and always when something has fail
 already, and why, must not be forgotten.
 """
 
+import concurrent.futures
+import contextlib
 import json
 import pathlib
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -52,10 +54,15 @@ def run(plan: imports.Plan, watch: watching.Watch) -> None:
         ImportFailed: a step has failed, and what there was is undone; the record says so already.
         Abandoned: it goes on elsewhere.
     """
+    with _kind(plan) as kind:
+        _run(plan, watch, kind)
+
+
+def _run(plan: imports.Plan, watch: watching.Watch, kind: dict[str, Any]) -> None:
     flow = FLOWS[plan.kind](plan)
     detail = _begun(plan, flow) or flow_models.FlowDetail(flow.name, str(uuid.uuid4()))
     keeper = _Keeper(plan.lease, detail)
-    engine = engines.load(flow, flow_detail=detail, **_kind(plan))
+    engine = engines.load(flow, flow_detail=detail, **kind)
     engine.storage.inject({"watch": watch}, transient=True)
     engine.atom_notifier.register(notifier.Notifier.ANY, keeper.note)
     try:
@@ -69,15 +76,20 @@ def run(plan: imports.Plan, watch: watching.Watch) -> None:
             _forget(plan.lease.task_id)
 
 
-def _kind(plan: imports.Plan) -> dict[str, Any]:
+@contextlib.contextmanager
+def _kind(plan: imports.Plan) -> Iterator[dict[str, Any]]:
     """The engine, for `engines.load`: each of several stores is written in a thread, one needs none.
 
-    Where a step leaves (`Abandoned`), the engine waits for the others, which are told to leave as well.
+    Where a step leaves (`Abandoned`), the end of this waits for the others, which are told to leave as well.
     """
     several = len(plan.stores)
     if several == 1:
-        return {"engine": "serial"}
-    return {"engine": "parallel", "executor": "threaded", "max_workers": min(several, _MOST)}
+        yield {"engine": "serial"}
+        return
+    # The pool that TaskFlow would make itself is futurist's, whose idle threads look up once a second only:
+    # each import would take a second longer.
+    with concurrent.futures.ThreadPoolExecutor(min(several, _MOST)) as pool:
+        yield {"engine": "parallel", "executor": pool}
 
 
 def _begun(plan: imports.Plan, flow: linear_flow.Flow) -> flow_models.FlowDetail | None:

@@ -134,12 +134,8 @@ class Cluster(service.Service):
 
     def kill(self, name: str) -> None:
         """kill -9 of a process and its children; what a worker has started must end by itself."""
-        family = [one for one in self.family(name) if not is_tool(one)]
-        for one in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
+        service.end([one for one in self.family(name) if not is_tool(one)])
         self.processes.pop(name).wait(service.PATIENCE)
-        psutil.wait_procs(family, service.PATIENCE)
 
     def stop_all(self) -> None:
         """End everything, first those that would miss the others."""

@@ -11,7 +11,9 @@ import pytest
 from tests import service, web
 from tests.compat import clients
 
-_QUICK = "[gantry]\nlease_seconds = 3\nheartbeat_seconds = 0.2\nsweep_seconds = 1\n"
+_QUICK = (
+    "[gantry]\nlease_seconds = 3\nheartbeat_seconds = 0.2\nsweep_seconds = 1\nretry_pause = 0.1\n"
+)
 
 
 class Data(NamedTuple):

@@ -17,7 +17,9 @@ LIMITS = {
     "image_count_total": 10,
     "image_count_uploading": 5,
 }
-_QUICK = "[gantry]\nlease_seconds = 3\nheartbeat_seconds = 0.2\nsweep_seconds = 1\n"
+_QUICK = (
+    "[gantry]\nlease_seconds = 3\nheartbeat_seconds = 0.2\nsweep_seconds = 1\nretry_pause = 0.1\n"
+)
 _WEB = web.LOOPBACK
 
 

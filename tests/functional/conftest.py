@@ -11,8 +11,11 @@ import pytest
 from werkzeug import test
 
 from api import app
-from images import db, policy, schema, service, stores
+from images import db, policy, stores
 from tests import commands
+from tests.conftest import empty_database
+
+__all__ = ["empty_database"]
 
 OWNER, STRANGER = "owner-project", "other-project"
 
@@ -69,20 +72,6 @@ class Api:
 
 #: Makes the client of a caller; options are lines of a configuration file's [DEFAULT] and what follows.
 Caller = Callable[..., Api]
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A database that the migrations have made, to be copied: they take longer than most tests."""
-    state = tmp_path_factory.mktemp("empty")
-    file = state / "gantry.conf"
-    file.write_text(
-        f"[database]\nconnection = sqlite:///{state}/gantry.sqlite\n[gantry]\nstate_path = {state}\n"
-    )
-    service.start([str(file)])
-    schema.sync()
-    _stop()
-    return state / "gantry.sqlite"
 
 
 @pytest.fixture

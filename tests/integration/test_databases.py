@@ -18,7 +18,9 @@ from tests import service, web
 from tests.integration import databases, glance_tables
 
 DATA = bytes(range(256)) * 8192  # 2 MiB
-_QUICK = "[gantry]\nlease_seconds = 5\nheartbeat_seconds = 0.2\nsweep_seconds = 1\n"
+_QUICK = (
+    "[gantry]\nlease_seconds = 5\nheartbeat_seconds = 0.2\nsweep_seconds = 1\nretry_pause = 0.1\n"
+)
 _PATCH = "application/openstack-images-v2.1-json-patch"
 
 

@@ -13,7 +13,9 @@ from tests import service
 
 DATA = bytes(range(256)) * 4096  # 1 MiB
 BODY = {"method": {"name": "glance-direct"}}
-QUICK = "[gantry]\nlease_seconds = 5\nheartbeat_seconds = 0.2\nsweep_seconds = 1\n"
+QUICK = (
+    "[gantry]\nlease_seconds = 5\nheartbeat_seconds = 0.2\nsweep_seconds = 1\nretry_pause = 0.1\n"
+)
 
 
 def options(state: pathlib.Path, cheap: str = "cheap") -> str:

@@ -7,3 +7,9 @@ import pytest
 def bus() -> str:
     """The broker that a test's service has."""
     return "redis"
+
+
+@pytest.fixture(scope="module")
+def ring_bus() -> str:
+    """The same for the rounds of the kill matrix, which share a service."""
+    return "redis"

@@ -140,11 +140,7 @@ class Machine:
     def kill(self) -> None:
         """kill -9 of every process that the machine runs."""
         family = psutil.Process().children(recursive=True)
-        doomed = [one for one in family if one not in self._bystanders]
-        for one in doomed:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
-        psutil.wait_procs(doomed, service.PATIENCE)
+        service.end([one for one in family if one not in self._bystanders])
         self._running.close()
 
 

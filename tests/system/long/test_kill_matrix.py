@@ -1,90 +1,25 @@
-"""kill -9 of everything in every step of an import, on each broker; `tests.chaos` says what is demanded.
+"""kill -9 of everything in every step of an import; `tests.chaos` says what is demanded.
 
-The leases are short, so that all of it fits into minutes; the last test has those of the default, and holds
-the time until work goes on against its bar.
+The leases are short, so that all of it fits into minutes; test_recovery.py has those of the default.
 """
 
-import contextlib
-import shutil
 from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos import backends, cluster, material, plans, report, rounds, source
-
-VICTIMS = ("child", "worker", "api", "broker", "database")
-#: The imports in which each step is met; the last one of `pending` finds all workers busy.
-STEPS = {
-    "pending": ("download", "rangeless", "location", "legacy", "direct"),
-    "fetch": ("download", "direct"),
-    "convert": ("convert",),
-    "digest": ("convert",),
-    "store": ("convert",),
-}
-#: Large enough for each step to last.
-SIZES = material.Sizes(qcow2=256)
-#: A step may have passed before it was seen, on a machine that is busy with something else.
-_TRIES = 3
+from tests.chaos import cluster
+from tests.system.long import kill_ring
 
 
-class Ring:
-    """Rounds in one service, and what they came to."""
-
-    def __init__(self, arena: rounds.Arena) -> None:
-        self._arena = arena
-        self.summary = report.Summary()
-
-    def strike(self, victim: str, step: str) -> rounds.Outcome:
-        """One round in which the step is met."""
-        for _ in range(_TRIES):
-            outcome = self._once(victim, step)
-            if outcome.met or not outcome.is_good:
-                return outcome
-        pytest.fail(f"the step {step} was never seen", pytrace=False)
-
-    def _once(self, victim: str, step: str) -> rounds.Outcome:
-        number = len(self.summary.outcomes) + 1
-        plan = plans.Plan(number, (victim,), STEPS[step], step=step, pause=1.0)
-        outcome = self._arena.run(plan)
-        self.summary.add(outcome)
-        print(report.line(outcome))
-        return outcome
-
-
-@contextlib.contextmanager
-def standing(settings: cluster.Settings) -> Iterator[Ring]:
-    """A service with everything that is imported; its directory stays where something was wrong."""
-    with contextlib.ExitStack() as stack:
-        whole = stack.enter_context(cluster.running(settings))
-        shelf = material.make(whole.state / "material", SIZES)
-        url = stack.enter_context(source.serving(shelf.directory, whole.state / "source.log"))
-        ring = Ring(rounds.Arena(whole, shelf, url, goes_on=True))
-        yield ring
-        print(ring.summary.table())
-    if ring.summary.is_good:
-        shutil.rmtree(whole.state)
-
-
-@pytest.fixture(scope="module", params=backends.BROKERS)
-def ring(request: pytest.FixtureRequest) -> Iterator[Ring]:
+@pytest.fixture(scope="module")
+def ring(ring_bus: str) -> Iterator[kill_ring.Ring]:
     """Short leases, on PostgreSQL."""
-    settings = cluster.Settings(broker=request.param, database="postgresql", quick=True)
-    with standing(settings) as made:
+    settings = cluster.Settings(broker=ring_bus, database="postgresql", quick=True)
+    with kill_ring.standing(settings) as made:
         yield made
 
 
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("victim", VICTIMS)
-def test_kill(ring: Ring, victim: str, step: str) -> None:
+@pytest.mark.parametrize("step", kill_ring.STEPS)
+@pytest.mark.parametrize("victim", kill_ring.VICTIMS)
+def test_kill(ring: kill_ring.Ring, victim: str, step: str) -> None:
     assert ring.strike(victim, step).violations == []
-
-
-def test_work_goes_on_within_a_minute() -> None:
-    """With the lease of the default, 30 s; the bar is 60 s."""
-    with standing(cluster.Settings(database="postgresql")) as ring:
-        outcomes = [ring.strike(victim, "fetch") for victim in VICTIMS]
-    assert [one.violations for one in outcomes] == [[]] * len(outcomes)
-    assert max(one.recovery for one in outcomes) < rounds.RECOVERY_BAR
-    # A lease that another worker got sooner was not the one that is meant.
-    taken = {one.plan.victims[0]: one.recovery for one in outcomes}
-    assert taken["worker"] > 10
