@@ -52,6 +52,13 @@ def run(plan: imports.Plan, watch: watching.Watch) -> None:
         ImportFailed: a step has failed, and what there was is undone; the record says so already.
         Abandoned: it goes on elsewhere.
     """
+    failed = _failure(plan, watch)
+    if failed is not None:
+        raise errors.ImportFailed(failed)  # here, or its traceback would keep the flow in memory
+
+
+def _failure(plan: imports.Plan, watch: watching.Watch) -> str | None:
+    """Run a task's flow; the cause where it has failed."""
     flow = FLOWS[plan.kind](plan)
     detail = _begun(plan, flow) or flow_models.FlowDetail(flow.name, str(uuid.uuid4()))
     keeper = _Keeper(plan.lease, detail)
@@ -61,12 +68,13 @@ def run(plan: imports.Plan, watch: watching.Watch) -> None:
     try:
         engine.run()
     except errors.GantryError as error:
-        raise errors.ImportFailed(str(error)) from None
+        return str(error)
     except flow_errors.WrappedFailure as several:
-        raise errors.ImportFailed(next(iter(several)).exception_str) from None
+        return str(next(iter(several)).exception_str)
     finally:
         if keeper.has_kept and engine.storage.get_flow_state() in _ENDED:
             _forget(plan.lease.task_id)
+    return None
 
 
 def _kind(plan: imports.Plan) -> dict[str, Any]:
