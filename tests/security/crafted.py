@@ -244,7 +244,7 @@ def _with_bat(vhdx: bytes, length: int) -> bytes:
     for region in _REGIONS:
         struct.pack_into("<QI", data, data.index(_BAT, region) + 16, 1 << 40, length)
         struct.pack_into("<I", data, region + 4, 0)
-        struct.pack_into("<I", data, region + 4, _crc32c(data[region : region + _CLUSTER]))
+        struct.pack_into("<I", data, region + 4, _crc32c(bytes(data[region : region + _CLUSTER])))
     return bytes(data)
 
 
