@@ -5,7 +5,6 @@ each new connection at once, and waits in it for the rest of a head for ever: a 
 open connections and say nothing would stop the service.
 """
 
-import collections
 import contextlib
 import datetime
 import functools
@@ -60,8 +59,8 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        #: Connections that wait for a thread.
-        self._waiting: collections.deque[Any] = collections.deque()
+        #: Connections that have a thread, or wait for one.
+        self._handed_over: set[Any] = set()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """A turn of the main loop: connections come and go in nothing else."""
@@ -113,7 +112,7 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
             conn.init()
             conn.parser.unreader.unread(conn.head)
             conn.data_ready = True
-            self._waiting.append(conn)
+            self._handed_over.add(conn)
             super().enqueue_req(conn)
         elif len(conn.head) > _LIMIT:
             with contextlib.suppress(OSError):
@@ -126,17 +125,19 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
         The way of a connection through the main loop and to another thread costs as much as all of a small
         request. Nobody has to wait for a thread meanwhile.
         """
-        if not self.cfg.is_ssl:
-            self._waiting.popleft()
-        kept = super().handle(conn)
-        while kept and self._follows(conn):
+        try:
             kept = super().handle(conn)
-        return kept
+            while kept and self._follows(conn):
+                kept = super().handle(conn)
+            return kept
+        finally:
+            self._handed_over.discard(conn)
 
     def _follows(self, conn: Any) -> bool:
         """Whether the next request's head is there; a part of one is left to the main loop."""
         unreader = conn.parser.unreader
-        if self._waiting or self.cfg.is_ssl or not self.alive or unreader.buf.getvalue():
+        others_wait = len(self._handed_over) > self.cfg.threads
+        if others_wait or self.cfg.is_ssl or not self.alive or unreader.buf.getvalue():
             return False
         poll = select.poll()
         poll.register(conn.sock, select.POLLIN)

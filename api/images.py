@@ -2,8 +2,8 @@
 
 import flask
 
-from api import body, jsonpatch, locations, paging, render, schemas, versions
-from images import catalog, config, db, editing, policy, quota, removal, stores
+from api import body, jsonpatch, locations, paging, render, schemas, versions, viewer
+from images import catalog, config, db, editing, models, policy, quota, records, removal, stores
 
 blueprint = flask.Blueprint("images", __name__, url_prefix="/v2/images")
 
@@ -20,7 +20,7 @@ def create() -> flask.Response:
         image = editing.create(session, flask.g.context, fields)
         if allowed:
             quota.admit_image(session, allowed)
-    answer = render.answer(render.changed(image), 201)
+    answer = _changed(image, 201)
     answer.headers["Location"] = f"{versions.base_url(flask.request.environ)}/v2/images/{image.id}"
     if methods := config.CONF.enabled_import_methods:
         answer.headers["OpenStack-image-import-methods"] = ",".join(methods)
@@ -40,7 +40,7 @@ def index() -> flask.Response:
     shown = policy.sift(asker, found)
     more = shown and len(found) == query.limit
     links = paging.links(flask.request, found[-1].id if more else None)
-    images = [render.image(record) for record in shown]
+    images = list(map(viewer.of_request().show, shown))
     return render.answer({"images": images, **links, "schema": "/v2/schemas/images"})
 
 
@@ -50,7 +50,7 @@ def show(image_id: str) -> flask.Response:
     body.refuse(flask.request.environ)
     record = catalog.show(flask.g.context, image_id)
     policy.enforce(flask.g.context, "get_image", record)
-    return render.answer(render.image(record))
+    return render.answer(viewer.of_request().show(record))
 
 
 @blueprint.patch("/<image_id>")
@@ -62,12 +62,12 @@ def update(image_id: str) -> flask.Response:
     editing.check_names((change.name for change in changes), creating=False)
     schemas.check_changes(changes)
     if moves:
-        return render.answer(render.changed(locations.patch(image_id, changes, moves)))
+        return _changed(locations.patch(image_id, changes, moves))
     with db.transaction() as session:
         image = catalog.get(session, flask.g.context, image_id, lock=True)
         policy.enforce(flask.g.context, "modify_image", image)
         editing.apply(session, flask.g.context, image, changes)
-    return render.answer(render.changed(image))
+    return _changed(image)
 
 
 @blueprint.delete("/<image_id>")
@@ -76,3 +76,8 @@ def delete(image_id: str) -> flask.Response:
     body.refuse(flask.request.environ)
     removal.delete(flask.g.context, image_id)
     return render.empty()
+
+
+def _changed(image: models.Image, status: int = 200) -> flask.Response:
+    """An image that was just made or changed, with all its parts loaded."""
+    return render.answer(viewer.of_request().show(records.of(image)), status)

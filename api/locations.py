@@ -5,7 +5,7 @@ Contract sections 2.11 and 2.12.
 
 import flask
 
-from api import body, render, schemas
+from api import body, render, schemas, viewer
 from images import (
     catalog,
     db,
@@ -42,7 +42,7 @@ def index(image_id: str) -> flask.Response:
     body.refuse(flask.request.environ)
     record = catalog.show(flask.g.context, image_id)
     policy.enforce(flask.g.context, "fetch_image_location", record)
-    return render.answer(render.locations(record))
+    return render.answer(viewer.locations(record))
 
 
 @blueprint.delete("/stores/<store_id>/<image_id>")

@@ -21,6 +21,10 @@ _LONGEST = 512
 class Cut(Exception):
     """The rows are too long together to be gathered; they have to be read one by one."""
 
+    def __init__(self, row: list[Any]) -> None:
+        #: The values of the row itself, which is never cut.
+        self.row = row
+
 
 class _Packed(functions.FunctionElement[str]):
     type = sa.Text()
@@ -61,9 +65,10 @@ def unpacked(text: str) -> list[list[Any]]:
     try:
         row, *parts = json.loads(text)
     except ValueError:
-        raise Cut from None
+        row, _ = json.JSONDecoder().raw_decode(text, 1)
+        raise Cut(row) from None
     if any(part[0] != len(part) - 1 for part in parts):
-        raise Cut
+        raise Cut(row)
     return [row, *(part[1:] for part in parts)]
 
 

@@ -19,6 +19,7 @@ COLUMNS = (
     *("disk_format", "container_format", "min_disk", "min_ram", "size", "virtual_size"),
     *("checksum", "os_hash_algo", "os_hash_value", "created_at", "updated_at"),
 )
+_ID = COLUMNS.index("id")
 _FLAGS = slice(COLUMNS.index("protected"), COLUMNS.index("os_hidden") + 1)
 
 
@@ -75,11 +76,10 @@ def of(image: models.Image) -> Record:
     return Record(*values)
 
 
-def query() -> sa.Select[*tuple[Any, ...]]:
+def query() -> sa.Select[tuple[str]]:
     """A statement for whole images; what it is about is still to be said. `read` runs it."""
     rows, tags, places = models.ImageProperty, models.ImageTag, models.ImageLocation
     return sa.select(
-        _I.id,
         packing.whole(
             packing.packed(*(getattr(_I, name) for name in COLUMNS)),
             _part(rows, rows.name, rows.value),
@@ -105,11 +105,11 @@ def read(statement: sa.Select[Any], values: dict[str, Any]) -> list[Record]:
     """
     found: list[Record | None] = []
     cut: dict[str, int] = {}
-    for image_id, text in db.fetch_kept(statement, values):
+    for (text,) in db.fetch_kept(statement, values):
         try:
             found.append(_record(*packing.unpacked(text)))
-        except packing.Cut:
-            cut[image_id] = len(found)
+        except packing.Cut as one:
+            cut[one.row[_ID]] = len(found)
             found.append(None)
     if cut:
         for record in _read_slowly(list(cut)):

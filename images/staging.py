@@ -119,17 +119,6 @@ def is_stored_as_it_is(disk_format: str | None) -> bool:
     return disk_format in (config.CONF.image_conversion.output_format, "iso")
 
 
-def _is_read_again(*, digest: bool) -> bool:
-    """Whether a file that is written or read now is read once more later: it stays in the page cache then.
-
-    What needs no digest is converted. What is stored as it is is linked into a file store; by others, and by
-    a second one of the kind, it is read. Which of several stores it will be is not known when bytes arrive.
-    """
-    backends = config.CONF.enabled_backends
-    kinds = backends.values() if backends else [config.CONF.glance_store.default_store or "file"]
-    return not digest or [kind for kind in kinds if kind != "http"] != ["file"]
-
-
 def receive(
     image_id: str,
     source: Source,
@@ -155,12 +144,14 @@ def receive(
     """
     part = keep.part if keep else path(image_id, f".{secrets.token_hex(8)}.part")
     final = keep.final if keep else path(image_id)
-    record = config.CONF.hashing_algorithm if digest else ""  # whatever SIGHUP changes meanwhile
+    conf = config.CONF
+    record = conf.hashing_algorithm if digest else ""  # whatever SIGHUP changes meanwhile
+    kinds = [*(conf.enabled_backends or {}).values()] or [conf.glance_store.default_store]
     if size is not None:
         admit(size)
     try:
         part.unlink(missing_ok=True)
-        with new_file.NewFile(part, cached=_is_read_again(digest=digest)) as file:
+        with new_file.NewFile(part, cached=not digest or kinds != ["file"]) as file:
             sink = keep.sink(file) if keep else file
             seen = _read(source, algorithms, record, sink=sink, on_bytes=on_bytes)
             os.fsync(file.fileno())
@@ -232,10 +223,7 @@ def inspect(
         Unavailable: it cannot be read.
     """
     try:
-        is_read_again = _is_read_again(digest=digest)
-        with (
-            file.open("rb", buffering=0) if is_read_again else new_file.open_past_cache(file)
-        ) as source:
+        with new_file.open_past_cache(file) if digest else file.open("rb", buffering=0) as source:
             record = config.CONF.hashing_algorithm if digest else ""
             seen = _read(source, algorithms, record, on_bytes=on_bytes)
             return _remember(file, os.fstat(source.fileno()).st_ino, *seen, record)
