@@ -5,16 +5,12 @@ libraries, `SOURCE`, `TARGET` and an empty /tmp. Where bubblewrap is missing, or
 many containers), what remains are the limits, and a warning when the worker starts.
 """
 
-import contextlib
 import functools
 import logging
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
-from collections.abc import Iterator
-from typing import Literal
 
 from images import config, errors
 
@@ -103,7 +99,10 @@ def warn() -> None:
     if wanted == "off" or not (why := missing()):
         return
     if wanted == "required":
-        raise errors.Invalid(f"[gantry] qemu_img_box is required, but there is none: {why}")
+        raise errors.Invalid(
+            f"[gantry] qemu_img_box is required, but there is none: {why}. Install bubblewrap and allow user "
+            "namespaces, or set it to auto"
+        )
     LOG.warning(
         "qemu-img runs without a box (%s): one that an image has taken over could read the worker's files. "
         "Install bubblewrap and allow user namespaces; [gantry] qemu_img_box = off silences this.",
@@ -129,38 +128,3 @@ def _system(path: str) -> list[str]:
     if os.path.islink(path):  # noqa: PTH114 - one look for each of a few names
         return ["--symlink", os.readlink(path), path]  # noqa: PTH115
     return ["--ro-bind-try", path, path]
-
-
-@contextlib.contextmanager
-def started(words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a session of its own, of which nothing is left when the block ends."""
-    process = subprocess.Popen(
-        words,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
-    )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for pipe in (process.stdout, process.stderr):
-            if pipe and not pipe.closed:
-                pipe.read()  # it ends with the last process that could write to it
-                pipe.close()
-
-
-#: What the kernel sends whoever passes a limit.
-Limit = Literal["time", "size", ""]
-_SIGNALS: dict[int, Limit] = {signal.SIGXCPU: "time", signal.SIGXFSZ: "size"}
-
-
-def passed(code: int, complaint: str) -> Limit:
-    """Which limit has ended a process, told by its exit code: a signal's, or what bubblewrap makes of it."""
-    if "File too large" in complaint:
-        return "size"
-    return _SIGNALS.get(-code) or _SIGNALS.get(code - 128, "")

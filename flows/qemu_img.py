@@ -5,25 +5,31 @@ import json
 import os
 import pathlib
 import re
-import select
-import subprocess
-import time
 from collections.abc import Callable
 from typing import Any
 
-from flows import box
+from flows import box, process
 from images import config, errors
 
 #: Seconds of processor time and of patience that reading a header may cost.
 _INFO_SECONDS = 30
-#: Seconds between two looks at whether the conversion should go on.
-_TICK = 0.5
 _SHARE = re.compile(rb"\(([\d.]+)/100%\)")
 #: What an image may refer to outside itself, as `qemu-img info` names it.
 _REFERENCES = ("backing-filename", "full-backing-filename")
 
+#: Where the header of a VDI says where its blocks begin, their length, that of what stands beside each, and
+#: how many there are.
+_VDI_BLOCKS = (0x158, 0x178, 0x17C, 0x184)
 #: What is said besides of a new file of a format. The size of a VHD would be rounded up to whole cylinders.
 _OPTIONS = {"vpc": ["-o", "force_size=on"]}
+
+
+#: Called at least twice a second while qemu-img is at work; what it raises stops it.
+Heard = Callable[[], object]
+
+
+def _unheard() -> None:
+    """Nobody wants to stop it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,13 +41,14 @@ class Info:
     virtual_size: int
 
 
-def info(file: pathlib.Path, image_format: str) -> Info:
+def info(file: pathlib.Path, image_format: str, heard: Heard = _unheard) -> Info:
     """Ask qemu-img about a file of a known format.
 
     Raises:
-        UnacceptableFormat: it is not of this format, or refers to other files.
+        UnacceptableFormat: it is not of this format, or refers to other files; or qemu-img needs more memory
+            or time to say so than it has.
     """
-    told = _told(file, image_format, "info")
+    told = _told(file, image_format, heard, "info")
     _judge(told, image_format)
     return Info(told["format"], told["virtual-size"])
 
@@ -58,38 +65,55 @@ def _judge(told: Any, image_format: str) -> None:
         raise errors.UnacceptableFormat(f"VMDK images of type {kind} are not accepted here")
 
 
-def check(file: pathlib.Path, image_format: str) -> None:
+def check(file: pathlib.Path, image_format: str, heard: Heard = _unheard) -> None:
     """Let qemu-img hold an image's tables against its length, which finds a file that was cut.
 
     Raises:
         UnacceptableFormat: the tables are broken, or point behind the end of the file; or it is no image of
-            this format that may be opened together with what it names, as `info` finds.
+            this format that may be opened together with what it names, as `info` finds; or as `info`.
     """
-    told = _told(file, image_format, "info")
+    told = _told(file, image_format, heard, "info")
     _judge(told, image_format)
-    ended = _run(file, ["check", "--output=json", *_as(image_format)])
+    code, out = _run(file, ["check", "--output=json", *_as(image_format)], heard)
     try:
-        report = json.loads(ended.stdout)
+        report = json.loads(out)
     except ValueError:
         report = {}
-    # A file that qemu-img has just created ends with its tables, which do not fill their last cluster.
-    end = report.get("image-end-offset", 0) if report.get("allocated-clusters") else 0
     broken = report.get("corruptions", 0) or report.get("check-errors", 0)
-    missing = end - file.stat().st_size
-    if missing > 0 and report.get("compressed-clusters", 0):
-        # Compressed data are as long as they are; the file may end with them, within a cluster.
+    missing = _end(file, image_format, report) - file.stat().st_size
+    if "image-end-offset" in report and not _ends_with_a_cluster(report):
         missing -= int(told.get("cluster-size", 1)) - 1
-    if broken or ended.returncode not in (0, 3) or missing > 0:
+    if broken or code not in (0, 3) or missing > 0:
         raise errors.UnacceptableFormat(f"The {image_format} data are damaged or cut short")
 
 
-def measure(file: pathlib.Path, image_format: str) -> int:
+def _end(file: pathlib.Path, image_format: str, report: dict[str, Any]) -> int:
+    """Where the data end that an image's tables name; 0 where qemu-img has held them against the file itself.
+
+    Of a VDI it does not: its header says where its blocks begin, and their length and number.
+    """
+    if image_format != "vdi":
+        return int(report.get("image-end-offset", 0))
+    with file.open("rb") as source:
+        header = source.read(512)
+    begin, length, beside, count = (
+        int.from_bytes(header[at : at + 4], "little") for at in _VDI_BLOCKS
+    )
+    return begin + count * (length + beside)
+
+
+def _ends_with_a_cluster(report: dict[str, Any]) -> bool:
+    """Compressed data, and the tables of a disk that was just created, are as long as they are instead."""
+    return bool(report.get("allocated-clusters") and not report.get("compressed-clusters"))
+
+
+def measure(file: pathlib.Path, image_format: str, heard: Heard = _unheard) -> int:
     """Bytes of its disk that an image holds, unpacked, with their tables: what a conversion writes at most.
 
     Raises:
-        UnacceptableFormat: qemu-img cannot read its tables.
+        UnacceptableFormat: qemu-img cannot read its tables; or as `info`.
     """
-    return int(_told(file, image_format, "measure", "-O", "qcow2")["required"])
+    return int(_told(file, image_format, heard, "measure", "-O", "qcow2")["required"])
 
 
 def convert(
@@ -105,7 +129,8 @@ def convert(
     is there, empty, and will have `most` bytes at most; it is left as it is where this raises.
 
     Raises:
-        ImportFailed: qemu-img failed, or took longer than `[gantry] conversion_timeout`.
+        ImportFailed: qemu-img failed, or needs more time or memory than `[gantry] conversion_timeout` and
+            `qemu_img_memory_mib` allow.
         LimitExceeded: the outcome would be larger than `most`.
         StorageFull: staging has no room for the outcome.
     """
@@ -114,12 +139,22 @@ def convert(
     arguments = ["convert", "-p", "-W", "-t", _cache(source[0]), *_as(source[1]), "-O", target[1]]
     arguments += [*_OPTIONS.get(target[1], []), box.SOURCE, box.TARGET]
     command = box.command(arguments, source=source[0], target=target[0], seconds=seconds, most=most)
-    with box.started(command) as process:
-        _follow(process, on_share)
-        complaint = (process.stderr.read() if process.stderr else b"").decode(errors="replace")
-        if process.wait() != 0:
-            raise _failure(process.returncode, complaint, most)
+    with process.started(command) as running:
+        try:
+            _, complaint = process.listen(running, seconds, lambda said: on_share(_share(said)))
+        except TimeoutError as error:
+            raise errors.ImportFailed(
+                f"The conversion took too long: [gantry] conversion_timeout allows {seconds} s"
+            ) from error
+    if running.returncode != 0:
+        raise _failure(running.returncode, complaint.decode(errors="replace"), most)
     on_share(1.0)
+
+
+def _share(said: bytes) -> float:
+    """How far it is, by what it has said last of its progress."""
+    found = _SHARE.findall(said)
+    return float(found[-1]) / 100 if found else 0.0
 
 
 def _as(image_format: str) -> list[str]:
@@ -136,31 +171,17 @@ def _cache(source: pathlib.Path) -> str:
     return "none"
 
 
-def _follow(process: subprocess.Popen[bytes], on_share: Callable[[float], None]) -> None:
-    """Read the progress until qemu-img closes its output."""
-    due = time.monotonic() + config.CONF.gantry.conversion_timeout
-    assert process.stdout is not None  # noqa: S101 - for the type checker: it is a pipe
-    said_more = select.poll()  # `select.select` knows no descriptor beyond 1023
-    said_more.register(process.stdout, select.POLLIN)
-    share = 0.0
-    while True:
-        if said_more.poll(_TICK * 1000):
-            said = os.read(process.stdout.fileno(), 4096)
-            if not said:
-                return
-            found = _SHARE.findall(said)
-            share = float(found[-1]) / 100 if found else share
-        on_share(share)
-        if time.monotonic() > due:
-            raise errors.ImportFailed("The conversion took too long")
-
-
 def _failure(code: int, complaint: str, most: int) -> errors.GantryError:
-    limit = box.passed(code, complaint)
+    limit = process.passed(code, complaint)
     if limit == "size":
         return errors.LimitExceeded(f"The converted image would have more than {most} bytes")
     if limit == "time":
-        return errors.ImportFailed("The conversion took too much processor time")
+        allowed = config.CONF.gantry.conversion_timeout
+        return errors.ImportFailed(
+            f"The conversion took too much processor time: [gantry] conversion_timeout allows {allowed} s"
+        )
+    if limit == "memory":
+        return errors.ImportFailed(_needs_memory("convert"))
     if "No space left" in complaint:
         return errors.StorageFull("The staging area is full")
     # Paths stand before and between colons; what qemu-img complains of stands behind the last one.
@@ -168,23 +189,36 @@ def _failure(code: int, complaint: str, most: int) -> errors.GantryError:
     return errors.ImportFailed(f"qemu-img could not convert the image: {why}")
 
 
-def _told(file: pathlib.Path, image_format: str, what: str, *options: str) -> Any:
+def _needs_memory(what: str) -> str:
+    allowed = config.CONF.gantry.qemu_img_memory_mib
+    return (
+        f"qemu-img needs more memory to {what} the image than [gantry] qemu_img_memory_mib allows, "
+        f"{allowed} MiB"
+    )
+
+
+def _told(file: pathlib.Path, image_format: str, heard: Heard, what: str, *options: str) -> Any:
     """What qemu-img says of a file, as JSON."""
-    ended = _run(file, [what, "--output=json", *_as(image_format), *options])
+    code, out = _run(file, [what, "--output=json", *_as(image_format), *options], heard)
     try:
-        return json.loads(ended.stdout if ended.returncode == 0 else b"")
+        return json.loads(out if code == 0 else b"")
     except ValueError as error:
         raise errors.UnacceptableFormat(
             f"qemu-img cannot open the image as {image_format}"
         ) from error
 
 
-def _run(file: pathlib.Path, arguments: list[str]) -> subprocess.CompletedProcess[bytes]:
-    """Ask about a file, which is the last argument; nothing is written, and soon over."""
+def _run(file: pathlib.Path, arguments: list[str], heard: Heard) -> tuple[int, bytes]:
+    """Ask about a file, which is the last argument, and is only read: exit code, and output."""
     command = box.command([*arguments, box.SOURCE], source=file, seconds=_INFO_SECONDS)
-    with box.started(command) as process:
+    with process.started(command) as running:
         try:
-            out, complaint = process.communicate(timeout=_INFO_SECONDS)
-        except subprocess.TimeoutExpired as error:
+            out, complaint = process.listen(running, _INFO_SECONDS, lambda _: heard())
+        except TimeoutError as error:
             raise errors.UnacceptableFormat("qemu-img took too long to read the image") from error
-        return subprocess.CompletedProcess(process.args, process.returncode, out, complaint)
+    limit = process.passed(running.returncode, complaint.decode(errors="replace"))
+    if limit == "time":
+        raise errors.UnacceptableFormat("qemu-img took too much processor time to read the image")
+    if limit == "memory":
+        raise errors.UnacceptableFormat(_needs_memory("read"))
+    return running.returncode, out

@@ -37,8 +37,8 @@ _LONGEST = 10
 _CHUNK = 64 << 10
 #: Bytes that a zip's reader may want at a time: its directory, or the next part of its member.
 _MOST = 4 << 20
-#: What `xz -9` needs is a quarter of it; a header may ask for 4 GiB.
-_XZ_MEMORY = 256 << 20
+#: `xz -9` needs 65 MiB; a header may ask for 4 GiB. zstd's own limit is 128 MiB, of which `zstd` makes use.
+_XZ_MEMORY = 100 << 20
 #: So much may come out of any file, however small; what is sparse and tiny is no bomb.
 HARMLESS = 16 << 20
 #: Kinds behind which zeros may stand: what writes to tapes fills the last block.

@@ -6,7 +6,7 @@ from celery import signals
 
 from flows import box, import_image
 from images import cache, db, errors, queue, service
-from workers import hosts, jobs, liveness, reloading, schedule
+from workers import hosts, jobs, liveness, memory, reloading, schedule
 
 conf = service.start()
 db.abandon_on_outage()
@@ -54,4 +54,4 @@ def look_for_a_box(**_: Any) -> None:
         raise SystemExit(str(error)) from error
 
 
-__all__ = ["app", "hosts", "jobs", "liveness", "reloading"]
+__all__ = ["app", "hosts", "jobs", "liveness", "memory", "reloading"]

@@ -55,10 +55,13 @@ def run(plan: imports.Plan, watch: watching.Watch) -> None:
         Abandoned: it goes on elsewhere.
     """
     with _kind(plan) as kind:
-        _run(plan, watch, kind)
+        failed = _failure(plan, watch, kind)
+    if failed is not None:
+        raise errors.ImportFailed(failed)  # here, or its traceback would keep the flow in memory
 
 
-def _run(plan: imports.Plan, watch: watching.Watch, kind: dict[str, Any]) -> None:
+def _failure(plan: imports.Plan, watch: watching.Watch, kind: dict[str, Any]) -> str | None:
+    """Run a task's flow; the cause where it has failed."""
     flow = FLOWS[plan.kind](plan)
     detail = _begun(plan, flow) or flow_models.FlowDetail(flow.name, str(uuid.uuid4()))
     keeper = _Keeper(plan.lease, detail)
@@ -68,12 +71,13 @@ def _run(plan: imports.Plan, watch: watching.Watch, kind: dict[str, Any]) -> Non
     try:
         engine.run()
     except errors.GantryError as error:
-        raise errors.ImportFailed(str(error)) from None
+        return str(error)
     except flow_errors.WrappedFailure as several:
-        raise errors.ImportFailed(next(iter(several)).exception_str) from None
+        return str(next(iter(several)).exception_str)
     finally:
         if keeper.has_kept and engine.storage.get_flow_state() in _ENDED:
             _forget(plan.lease.task_id)
+    return None
 
 
 @contextlib.contextmanager

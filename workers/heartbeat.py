@@ -32,8 +32,9 @@ class _Step:
 
     #: What it has last said.
     progress: leases.Progress
-    #: When it must have ended.
+    #: When it must have ended, and the option that says so.
     ends: float
+    limit: str
 
 
 class Heartbeat:
@@ -91,13 +92,16 @@ class Heartbeat:
             step, done, total, retries=before.retries, fault=before.fault
         )
         if now > running.ends:
-            raise errors.ImportFailed(f"The step {step} took longer than it may here")
+            allowed = config.CONF.gantry[running.limit]
+            raise errors.ImportFailed(
+                f"The step {step} took longer than [gantry] {running.limit} allows, {allowed} s"
+            )
 
     def _begin(self, step: str, now: float) -> _Step:
         """A step's first word. Those of another kind have ended by then, for only stores run side by side."""
         kind = _kind(step)
-        limit = config.CONF.gantry[_LIMITS.get(kind, "step_timeout")]
-        begun = _Step(leases.Progress(step, 0, None), now + limit)
+        limit = _LIMITS.get(kind, "step_timeout")
+        begun = _Step(leases.Progress(step, 0, None), now + config.CONF.gantry[limit], limit)
         with self._begins:
             beside = {name: one for name, one in self._running.items() if _kind(name) == kind}
             self._running = beside | {step: begun}

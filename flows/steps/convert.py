@@ -42,10 +42,17 @@ class Convert(task.Task):
             return staged
         if declared not in _QEMU_NAMES:
             raise errors.ImportFailed(f"The format {declared} cannot be converted to {target}")
-        described = qemu_img.info(source, _QEMU_NAMES[declared])
+
+        def heard() -> None:
+            watch.report(self.name, 0, None)
+
+        described = qemu_img.info(source, _QEMU_NAMES[declared], heard)
         if target == "raw":  # so much will come out, whatever went in
             _claim(watch.plan, described.virtual_size)
-        _check_room(source, declared, described.virtual_size)
+        if (
+            described.virtual_size > staging.free_bytes()
+        ):  # what is empty costs nothing, in any format
+            staging.check_room(qemu_img.measure(source, _QEMU_NAMES[declared], heard))
         output = _output(watch.plan)
         _remove_outputs(watch.plan)
         staging.create(output)
@@ -109,12 +116,6 @@ def _claim(plan: imports.Plan, size: int) -> None:
     _check_cap(size)
     if quota.enabled:
         room.claim(plan, size)
-
-
-def _check_room(source: pathlib.Path, declared: str, virtual: int) -> None:
-    """Refuse what staging has no room for. What is empty costs nothing, in whichever format."""
-    if virtual > staging.free_bytes():
-        staging.check_room(qemu_img.measure(source, _QEMU_NAMES[declared]))
 
 
 def _most(target: str, virtual: int) -> int:

@@ -48,7 +48,7 @@ class Decompress(task.Task):
                 keep=_Output(_output(watch.plan, watch.plan.lease.attempt)),
             )
         unpacked = staged | {"path": facts.path, "size": facts.size}
-        return inspect.judged(unpacked, facts)
+        return inspect.judged(unpacked, facts, lambda: watch.report(self.name, size, size))
 
     def revert(self, watch: watching.Watch, **_: Any) -> None:
         """Remove what was written."""

@@ -10,7 +10,7 @@ from flows import watch as watching
 from images import config, formats, staging
 
 #: Formats whose own tables tell whether the file was cut.
-_CHECKABLE = ("qcow2", "vdi", "vhdx")
+_CHECKABLE = ("qcow2", "vmdk", "vdi", "vhdx")
 
 
 class Inspect(task.Task):
@@ -26,19 +26,20 @@ class Inspect(task.Task):
         """
         if _will_be_unpacked(staged):  # what is in it is judged when it has come out
             return staged
-        file, declared = pathlib.Path(staged["path"]), staged["disk_format"]
+        file, declared, size = pathlib.Path(staged["path"]), staged["disk_format"], staged["size"]
         facts = staging.facts(file) or staging.inspect(
             file,
             digest=staging.is_stored_as_it_is(declared),
-            on_bytes=lambda done: watch.report(self.name, done, staged["size"]),
+            on_bytes=lambda done: watch.report(self.name, done, size),
         )
-        return judged(staged, facts)
+        return judged(staged, facts, lambda: watch.report(self.name, size, size))
 
 
-def judged(staged: dict[str, Any], facts: staging.Facts) -> dict[str, Any]:
+def judged(staged: dict[str, Any], facts: staging.Facts, heard: qemu_img.Heard) -> dict[str, Any]:
     """`staged` with its virtual size, if the file is what the record declares.
 
-    A record that declares nothing, which `[gantry] detect_disk_format` allows, gets what was found.
+    A record that declares nothing, which `[gantry] detect_disk_format` allows, gets what was found. `heard`
+    is called while qemu-img is at work, and what it raises passes.
 
     Raises:
         UnacceptableFormat: it is not, or is cut, or unsafe.
@@ -46,7 +47,7 @@ def judged(staged: dict[str, Any], facts: staging.Facts) -> dict[str, Any]:
     declared = staged["disk_format"] or formats.detect(facts.inspection)
     virtual = formats.check(facts.inspection, declared, staged["container_format"])
     if staged["container_format"] == "bare" and facts.inspection.format in _CHECKABLE:
-        qemu_img.check(pathlib.Path(facts.path), facts.inspection.format)
+        qemu_img.check(pathlib.Path(facts.path), facts.inspection.format, heard)
     return staged | {"disk_format": declared, "virtual_size": virtual}
 
 

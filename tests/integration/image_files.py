@@ -6,6 +6,7 @@ sources are asked for by a list of our own, made of the machine's: few machines 
 
 import binascii
 import bz2
+import csv
 import gzip
 import io
 import lzma
@@ -23,6 +24,8 @@ import pytest
 
 from deploy import real_images
 
+#: What becomes of each, and why.
+_TABLE = pathlib.Path(__file__).with_name("image_files.tsv")
 #: Distributions on PyPI, with the version whose files are known, and whether the wheel has them.
 PYPI = {
     "dissect.hypervisor": ("3.20", False),
@@ -40,6 +43,12 @@ _UNPACK: dict[str, Callable[[bytes], bytes]] = {
     ),
     "uu": lambda text: b"".join(_uudecoded(text)),
 }
+
+
+def rows() -> list[dict[str, str]]:
+    """The table: package, path, declared, outcome, why."""
+    with _TABLE.open(newline="") as lines:
+        return list(csv.DictReader(lines, delimiter="\t"))
 
 
 def image(package: str, path: str, room: pathlib.Path) -> pathlib.Path:

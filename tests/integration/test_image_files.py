@@ -4,7 +4,6 @@ The service converts to raw, and an image may have 2 GiB. The outcome is `active
 message.
 """
 
-import csv
 import pathlib
 
 import pytest
@@ -17,16 +16,13 @@ from workers import jobs
 
 __all__ = ["caller", "empty_database"]
 
-TABLE = pathlib.Path(__file__).with_name("image_files.tsv")
+ROWS = image_files.rows()
 OPTIONS = f"""image_size_cap = {2 << 30}
 [image_import_opts]
 image_import_plugins = [image_conversion]
 [gantry]
 conversion_timeout = 120
 """
-
-with TABLE.open(newline="") as lines:
-    ROWS = list(csv.DictReader(lines, delimiter="\t"))
 
 
 def test_there_are_enough() -> None:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from flows import box, qemu_img
+from flows import box, process, qemu_img
 from images import errors
 from tests.conftest import Configure
 
@@ -100,10 +100,16 @@ def test_limits(configure: Configure) -> None:
 
 def test_which_limit_was_passed() -> None:
     """By what the kernel says of the process, through the box."""
-    assert box.passed(inside("sh", "-c", "while :; do :; done", seconds=1).returncode, "") == "time"
-    assert box.passed(inside("sh", "-c", "exec yes > /tmp/grown", most=10).returncode, "") == "size"
-    assert box.passed(1, "qemu-img: error while writing: File too large") == "size"
-    assert box.passed(1, "qemu-img: no such format") == ""
+    assert (
+        process.passed(inside("sh", "-c", "while :; do :; done", seconds=1).returncode, "")
+        == "time"
+    )
+    assert (
+        process.passed(inside("sh", "-c", "exec yes > /tmp/grown", most=10).returncode, "")
+        == "size"
+    )
+    assert process.passed(1, "qemu-img: error while writing: File too large") == "size"
+    assert process.passed(1, "qemu-img: no such format") == ""
 
 
 def test_memory_is_bounded(configure: Configure) -> None:

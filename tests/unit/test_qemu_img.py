@@ -12,6 +12,7 @@ import pytest
 from flows import qemu_img
 from images import errors
 from tests.conftest import Configure
+from tests.security import crafted
 
 pytestmark = pytest.mark.usefixtures("configure")
 
@@ -39,6 +40,23 @@ def test_check_finds_what_was_cut(source: pathlib.Path) -> None:
     os.truncate(source, source.stat().st_size - 3_000_000)
     with pytest.raises(errors.UnacceptableFormat, match="cut short"):
         qemu_img.check(source, "qcow2")
+
+
+@pytest.mark.parametrize(
+    ("kind", "left"),
+    [("qcow2", 196608), ("vmdk", 65536), ("vmdk", 2 << 20), ("vdi", 1024), ("vdi", -1)],
+)
+def test_check_finds_what_was_cut_behind_the_tables(
+    source: pathlib.Path, kind: str, left: int
+) -> None:
+    """qemu reads zeros behind the end of a file, so the image would be a disk without its data."""
+    file = source.with_name(kind)
+    command = ["qemu-img", "convert", "-f", "qcow2", "-O", kind, str(source), str(file)]
+    subprocess.run(command, check=True)
+    qemu_img.check(file, kind)
+    os.truncate(file, left if left > 0 else file.stat().st_size + left)
+    with pytest.raises(errors.UnacceptableFormat, match="cut short"):
+        qemu_img.check(file, kind)
 
 
 @pytest.mark.parametrize("how", ["zlib", "zstd"])
@@ -123,6 +141,32 @@ def test_measure(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(empty), "1T"], check=True)
     assert qemu_img.measure(empty, "qcow2") < 256 << 20
     assert 8 << 20 < qemu_img.measure(source, "qcow2") < 16 << 20
+
+
+def test_its_memory_is_bounded_and_suffices(
+    configure: Configure, source: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """The least that may be set is enough for packed data; a table that is too large is said to be so."""
+    configure("qemu_img_memory_mib = 512")
+    packed, table = tmp_path / "packed", tmp_path / "table"
+    command = ["qemu-img", "convert", "-c", "-f", "qcow2", "-O", "qcow2", str(source), str(packed)]
+    subprocess.run(command, check=True)
+    convert(packed)
+    table.write_bytes(crafted.vdi("a map of 1.8 GiB"))
+    with pytest.raises(errors.UnacceptableFormat, match="qemu_img_memory_mib allows, 512 MiB"):
+        qemu_img.info(table, "vdi")
+
+
+def test_who_asks_may_stop_it(source: pathlib.Path) -> None:
+    """A file may keep it busy for as long as a question may take; its image may be deleted meanwhile."""
+
+    def stop() -> None:
+        raise errors.Stopped
+
+    for ask in (qemu_img.info, qemu_img.check, qemu_img.measure):
+        with pytest.raises(errors.Stopped):
+            ask(source, "qcow2", stop)
+    assert _users(source) == []
 
 
 def _slow(_: float) -> None:
