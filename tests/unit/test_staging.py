@@ -208,7 +208,7 @@ def test_what_a_second_store_reads_stays_in_memory(
 
 def _cached(file: pathlib.Path) -> int:
     """Bytes of a file that are in the page cache."""
-    command = ["fincore", "--bytes", "--noheadings", "--output", "RES", file]
+    command = ["fincore", "--bytes", "--noheadings", "--output", "RES", str(file)]
     return int(subprocess.run(command, check=True, capture_output=True).stdout)
 
 
