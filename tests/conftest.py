@@ -19,6 +19,7 @@ Configure = Callable[[str], list[str]]
 _LONGEST = (
     "tempest/test_tempest.py",
     "integration/test_matrix.py",
+    "security/test_worker_limits.py",
     "system/long/test_kill_matrix_on_rabbitmq.py",
     "system/long/test_kill_matrix.py",
     "system/long/test_lost_and_found_on_rabbitmq.py",
