@@ -49,9 +49,7 @@ class Convert(task.Task):
         described = qemu_img.info(source, _QEMU_NAMES[declared], heard)
         if target == "raw":  # so much will come out, whatever went in
             _claim(watch.plan, described.virtual_size)
-        if (
-            described.virtual_size > staging.free_bytes()
-        ):  # what is empty costs nothing, in any format
+        if described.virtual_size > staging.free_bytes():  # what is empty costs nothing
             staging.check_room(qemu_img.measure(source, _QEMU_NAMES[declared], heard))
         output = _output(watch.plan)
         _remove_outputs(watch.plan)
