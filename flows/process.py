@@ -45,10 +45,9 @@ def started(words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
         _kill(process)
         process.wait()
         ends = time.monotonic() + _DYING
-        for pipe in _pipes(process):
-            if not _is_closed(pipe, ends):
+        for pipe in (process.stdout, process.stderr):
+            if pipe and not _is_closed(pipe, ends):
                 LOG.warning("A process that qemu-img has started could not be ended")
-            pipe.close()
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -56,18 +55,14 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _pipes(process: subprocess.Popen[bytes]) -> list[IO[bytes]]:
-    """Its output, and its complaints."""
-    return [pipe for pipe in (process.stdout, process.stderr) if pipe]
-
-
 def _is_closed(pipe: IO[bytes], ends: float) -> bool:
-    """Whether the last process that could write to a pipe is gone in time."""
+    """Close a pipe; whether the last process that could write to it is gone in time."""
     speaking = select.poll()
     speaking.register(pipe, select.POLLIN)
-    while (left := ends - time.monotonic()) > 0:
-        if speaking.poll(left * 1000) and not os.read(pipe.fileno(), _PIECE):
-            return True
+    with pipe:
+        while (left := ends - time.monotonic()) > 0:
+            if speaking.poll(left * 1000) and not os.read(pipe.fileno(), _PIECE):
+                return True
     return False
 
 
@@ -85,7 +80,7 @@ def listen(
     ends, ears, has_ended = time.monotonic() + seconds, _Ears(process), False
     # Once it has ended, what it had to say lies in the pipes; others that have them open are not waited for.
     while ears.have_heard(0 if has_ended else _TICK) or not has_ended:
-        if ears.are_full():
+        if ears.are_full:
             _kill(process)
         if time.monotonic() > ends:
             raise TimeoutError
@@ -98,36 +93,33 @@ class _Ears:
     """What a process says on its two pipes, the first MiB of each."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.out, self.complaint = bytearray(), bytearray()
+        #: Whether it has said more than anybody wants to know.
+        self.are_full = False
         self._process = process
-        self._said = {pipe.fileno(): bytearray() for pipe in _pipes(process)}
-        self.out, self.complaint = self._said.values()
-        self._open = set(self._said)
+        self._open: dict[int, bytearray] = {}
         self._speaking = select.poll()  # `select.select` knows no descriptor beyond 1023
-        for pipe in self._open:
-            self._speaking.register(pipe, select.POLLIN)
+        for pipe, said in ((process.stdout, self.out), (process.stderr, self.complaint)):
+            if pipe:
+                self._open[pipe.fileno()] = said
+                self._speaking.register(pipe, select.POLLIN)
 
     def have_heard(self, seconds: float) -> bool:
         """Wait for more, or until the process has ended; whether there was more."""
         if not self._open:  # it may be at work all the same
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(seconds)
-        pieces = [
-            self._read(pipe) for pipe, _ in self._speaking.poll(seconds * 1000 if self._open else 0)
-        ]
-        return any(pieces)
-
-    def _read(self, pipe: int) -> bytes:
-        piece = os.read(pipe, _PIECE)
-        if not piece:
-            self._speaking.unregister(pipe)
-            self._open.discard(pipe)
-        if len(self._said[pipe]) <= _MOST_SAID:
-            self._said[pipe] += piece
-        return piece
-
-    def are_full(self) -> bool:
-        """Whether it has said more than anybody wants to know."""
-        return any(len(said) > _MOST_SAID for said in self._said.values())
+            return False
+        has_heard = False
+        for pipe, _ in self._speaking.poll(seconds * 1000):
+            if piece := os.read(pipe, _PIECE):
+                has_heard, said = True, self._open[pipe]
+                said += piece if len(said) <= _MOST_SAID else b""
+                self.are_full = self.are_full or len(said) > _MOST_SAID
+            else:
+                self._speaking.unregister(pipe)
+                del self._open[pipe]
+        return has_heard
 
 
 #: What the kernel refuses, or sends, whoever passes a limit.

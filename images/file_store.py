@@ -84,10 +84,11 @@ def _part(target: pathlib.Path, attempt: int) -> pathlib.Path:
     """
     if not attempt:
         return target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    parts = [target.with_name(f".{target.name}.{one}.part") for one in range(1, attempt + 1)]
-    for part in parts:
+    part = target
+    for one in range(1, attempt + 1):
+        part = target.with_name(f".{target.name}.{one}.part")
         part.unlink(missing_ok=True)
-    return parts[-1]
+    return part
 
 
 def _place(part: pathlib.Path, target: pathlib.Path, ready: Callable[[], object]) -> None:
