@@ -7,9 +7,6 @@ UV := uv==0.13.9
 
 # The files begin in the order of tests/conftest.py, which has the longest first: none is left over at the end.
 PYTEST := pytest --dist loadfile --no-loadscope-reorder
-# Tests of whole services mostly wait, for processes to start and for leases to run out: two would leave
-# one of two processors idle half of the time.
-WAITING := $(PYTEST) -n 3
 # What is measured has the machine to itself.
 ALONE := tests/system/long/test_thousand_imports.py tests/system/long/test_scaling.py tests/system/long/test_three_stores.py
 
@@ -43,7 +40,7 @@ integration: ## attacks, large bodies, PostgreSQL, MariaDB, Ceph, RabbitMQ, long
 	@deploy/setup.sh ceph || echo "Without Ceph the tests of S3, Swift and RBD are skipped; each says so."
 	@deploy/setup.sh keystone
 	@deploy/setup.sh glance
-	$(WAITING) tests/security tests/integration tests/system/long $(ALONE:%=--ignore %) $(SELECT)
+	$(PYTEST) -n 2 tests/security tests/integration tests/system/long $(ALONE:%=--ignore %) $(SELECT)
 	pytest -s $(ALONE)
 
 chaos: ## kill -9 at random, ROUNDS times; every import must come out well (docs/chaos.md has the rest: SEED, OPTIONS)

@@ -411,16 +411,20 @@ def is_recorded(image_id: str, url: str) -> bool:
         return session.scalars(query.limit(1)).first() is not None
 
 
-def is_stored(plan: Plan, store_id: str, digest: dict[str, str] | None = None) -> bool:
-    """Whether an earlier attempt has written this store down already; the first one need not ask.
+def is_stored(plan: Plan, store_id: str) -> bool:
+    """Whether an earlier attempt has written this store down already; the first one need not ask."""
+    return store_id in original_of(plan).places
 
-    Raises:
-        ImportFailed: what it stored is not what `digest` describes.
+
+def forget_other_data(plan: Plan, checksum: str) -> None:
+    """Take back what an earlier attempt has stored, if these are other data: all stores hold the same.
+
+    qemu-img converts no image to the same bytes twice, and a web server may have another file by now. Nobody
+    has read what was stored, for the image is not active; one that is is copied, and not brought in again.
     """
     original = original_of(plan)
-    if original.places and digest and original.digest.get("checksum") != digest["checksum"]:
-        raise errors.ImportFailed("The source gave other data than at the first attempt")
-    return store_id in original.places
+    if original.places and original.digest.get("checksum") != checksum:
+        _forget_locations(plan)
 
 
 def original_of(plan: Plan) -> Original:

@@ -6,7 +6,7 @@ from typing import Any
 from taskflow import task
 
 from flows import watch as watching
-from images import errors, formats, signatures, staging
+from images import errors, formats, imports, signatures, staging
 
 
 class Digest(task.Task):
@@ -35,4 +35,6 @@ class Digest(task.Task):
             signatures.verify(signature, facts.made)
         if facts.digest is None:
             raise errors.ImportFailed("The digest of the data is missing")
+        if watch.plan.lease.attempt > 1:
+            imports.forget_other_data(watch.plan, facts.digest["checksum"])
         return facts.digest

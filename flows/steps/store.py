@@ -38,7 +38,7 @@ class Store(task.Task):
             Stopped, Gone: the image was deleted.
         """
         plan, size = watch.plan, staged["size"]
-        if plan.lease.attempt > 1 and imports.is_stored(plan, self._store_id, digest):
+        if plan.lease.attempt > 1 and imports.is_stored(plan, self._store_id):
             return ""
 
         def heard(done: int) -> None:
