@@ -118,7 +118,7 @@ def test_success(whole: service.Service, url: str, method: str) -> None:
     )
     assert "os_glance_import_task" not in record
     assert record["os_glance_importing_to_stores"] == record["os_glance_failed_import"] == ""
-    assert whole.left_over() == [f"images/{image_id}"]
+    service.wait_for(lambda: whole.left_over() == [f"images/{image_id}"], "staging to be empty")
     assert whole.ask("DELETE", f"/v2/images/{image_id}").status == 204
 
 
