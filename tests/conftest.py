@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from deploy import real_images
-from images import config, db, schema, service, stores
+from images import config, db, service, stores
+from tests import service as processes
 
 _TESTS = pathlib.Path(__file__).parent
 
@@ -71,18 +72,9 @@ def configure(tmp_path: pathlib.Path) -> Iterator[Configure]:
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+def empty_database() -> pathlib.Path:
     """A database that the migrations have made, to be copied: they take longer than most tests."""
-    state = tmp_path_factory.mktemp("empty")
-    file = state / "gantry.conf"
-    file.write_text(
-        f"[database]\nconnection = sqlite:///{state}/gantry.sqlite\n[gantry]\nstate_path = {state}\n"
-    )
-    service.start([str(file)])
-    schema.sync()
-    db.dispose()
-    stores.reset()
-    return state / "gantry.sqlite"
+    return processes.empty_database()
 
 
 @pytest.fixture

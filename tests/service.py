@@ -75,7 +75,7 @@ def _sync(environment: dict[str, str]) -> None:
 
 
 @functools.cache
-def _empty_database() -> pathlib.Path:
+def empty_database() -> pathlib.Path:
     """What `gantry db sync` makes, which takes longer than to start a server; gone when the tests end."""
     room = tempfile.mkdtemp(prefix="empty-")
     atexit.register(shutil.rmtree, room)
@@ -175,7 +175,7 @@ class Service:
     def sync(self) -> None:
         """Make the tables; those of the embedded default's SQLite have been made once, and are copied."""
         if self._is_default:
-            shutil.copy(_empty_database(), self.state / "gantry.sqlite")
+            shutil.copy(empty_database(), self.state / "gantry.sqlite")
         else:
             _sync(self.environment)
 

@@ -13,9 +13,6 @@ from werkzeug import test
 from api import app
 from images import config, db, models, policy, stores
 from tests.contract.table import DATA, OCTETS, PERSONAS, RAW, Row
-from tests.functional.conftest import empty_database
-
-__all__ = ["empty_database"]
 
 
 class World:

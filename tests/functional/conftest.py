@@ -13,9 +13,6 @@ from werkzeug import test
 from api import app
 from images import db, policy, stores
 from tests import commands
-from tests.conftest import empty_database
-
-__all__ = ["empty_database"]
 
 OWNER, STRANGER = "owner-project", "other-project"
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests import ceph, driver_libraries
-from tests.functional.conftest import caller, empty_database
+from tests.functional.conftest import caller
 
-__all__ = ["caller", "cluster", "driver_libraries", "empty_database"]
+__all__ = ["caller", "cluster", "driver_libraries"]
 
 
 @pytest.fixture(scope="session")

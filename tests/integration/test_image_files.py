@@ -10,11 +10,11 @@ import pytest
 
 from images import errors
 from tests.functional import importing
-from tests.functional.conftest import Caller, caller, empty_database
+from tests.functional.conftest import Caller, caller
 from tests.integration import image_files
 from workers import jobs
 
-__all__ = ["caller", "empty_database"]
+__all__ = ["caller"]
 
 ROWS = image_files.rows()
 OPTIONS = f"""image_size_cap = {2 << 30}

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests import driver_libraries
-from tests.functional.conftest import api, caller, command, empty_database, execute
+from tests.functional.conftest import api, caller, command, execute, several_stores
 from tests.security import canary
 
-__all__ = ["api", "bird", "caller", "command", "driver_libraries", "empty_database", "execute"]
+__all__ = ["api", "bird", "caller", "command", "driver_libraries", "execute", "several_stores"]
 
 
 @pytest.fixture

@@ -17,19 +17,6 @@ import sqlalchemy as sa
 from tests.functional.conftest import STRANGER, Api, Caller
 from tests.functional.importing import FORMATS
 
-OPTIONS = """
-show_multiple_locations = true
-enabled_backends = fast:file,cheap:file
-image_cache_dir = {room}/cache
-[glance_store]
-default_backend = fast
-[fast]
-filesystem_store_datadir = {room}/fast
-[cheap]
-filesystem_store_datadir = {room}/cheap
-[os_glance_staging_store]
-filesystem_store_datadir = {room}/staging
-"""
 PATCH = "application/openstack-images-v2.1-json-patch"
 CHANGE = [{"op": "replace", "path": "/name", "value": "mine"}]
 DIRECT = {"method": {"name": "glance-direct"}}
@@ -117,9 +104,15 @@ def compare(api: Api, ask: tuple[str, str, Any], theirs: str, nobodys: str) -> N
 
 
 @pytest.fixture
-def theirs(caller: Caller, tmp_path: pathlib.Path) -> str:
+def options(several_stores: str, tmp_path: pathlib.Path) -> str:
+    """Of a service that has all that an image can be in: stores, a cache."""
+    return f"show_multiple_locations = true\nimage_cache_dir = {tmp_path}/cache\n{several_stores}"
+
+
+@pytest.fixture
+def theirs(caller: Caller, options: str) -> str:
     """Another project's image, with data and with a member."""
-    api = caller(project=STRANGER, options=OPTIONS.format(room=tmp_path))
+    api = caller(project=STRANGER, options=options)
     image_id = api.create(**FORMATS, tags=["t"])
     assert api.put(image_id, b"data").status_code == 204
     api.ask("POST", f"/v2/images/{image_id}/members", {"member": "friend"})
@@ -127,11 +120,9 @@ def theirs(caller: Caller, tmp_path: pathlib.Path) -> str:
 
 
 @pytest.mark.parametrize("ask", OF_IMAGES, ids=lambda ask: f"{ask[0]} {ask[1]}")
-def test_images(
-    caller: Caller, tmp_path: pathlib.Path, theirs: str, ask: tuple[str, str, Any]
-) -> None:
+def test_images(caller: Caller, options: str, theirs: str, ask: tuple[str, str, Any]) -> None:
     """Members of an image, its tasks, locations and cached data with it."""
-    api = caller(options=OPTIONS.format(room=tmp_path))
+    api = caller(options=options)
     compare(api, ask, theirs, str(uuid.uuid4()))
 
 
@@ -153,10 +144,9 @@ MEMBERS: list[tuple[str, str, Any]] = [
 
 @pytest.mark.parametrize("ask", MEMBERS, ids=lambda ask: str(ask[0]))
 def test_members_of_an_image_that_is_shared(
-    caller: Caller, tmp_path: pathlib.Path, theirs: str, ask: tuple[str, str, Any]
+    caller: Caller, options: str, theirs: str, ask: tuple[str, str, Any]
 ) -> None:
     """Whom else an image is shared with, a member does not learn."""
-    options = OPTIONS.format(room=tmp_path)
     owner = caller(project=STRANGER, options=options)
     owner.ask("POST", f"/v2/images/{theirs}/members", {"member": "owner-project"})
     method, _, body = ask

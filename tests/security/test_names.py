@@ -19,17 +19,7 @@ from tests.functional.conftest import Api, Caller
 from tests.functional.importing import FORMATS
 from workers import jobs
 
-OPTIONS = """
-enabled_backends = fast:file,cheap:file
-image_cache_dir = {room}/cache
-[glance_store]
-default_backend = fast
-[fast]
-filesystem_store_datadir = {room}/fast
-[cheap]
-filesystem_store_datadir = {room}/cheap
-[os_glance_staging_store]
-filesystem_store_datadir = {room}/staging
+MORE = """
 [paste_deploy]
 flavor = cachemanagement
 [image_import_opts]
@@ -39,9 +29,10 @@ DATA = b"the data" * 100
 
 
 @pytest.fixture
-def admin(caller: Caller, tmp_path: pathlib.Path) -> Api:
-    """Whoever may do most; the service has two stores and a cache."""
-    return caller(roles="admin,member,reader", options=OPTIONS.format(room=tmp_path))
+def admin(caller: Caller, several_stores: str, tmp_path: pathlib.Path) -> Api:
+    """Whoever may do most; the service has several stores and a cache."""
+    options = f"image_cache_dir = {tmp_path}/cache\n{several_stores}{MORE}"
+    return caller(roles="admin,member,reader", options=options)
 
 
 # Headers
