@@ -57,8 +57,8 @@ def update(image_id: str, member_id: str) -> flask.Response:
     if "status" not in fields:
         raise errors.Invalid("Status not specified")
     with db.transaction() as session:
-        image = catalog.get(session, flask.g.context, image_id, parts=())
-        row = sharing.get(session, flask.g.context, image, member_id, lock=True)
+        image = catalog.get(session, flask.g.context, image_id, parts=(), lock=True)
+        row = sharing.get(session, flask.g.context, image, member_id)
         policy.enforce(flask.g.context, "modify_member", image)
         sharing.answer(session, flask.g.context, image, row, fields["status"])
     return render.answer(render.member(row))
@@ -69,8 +69,8 @@ def remove(image_id: str, member_id: str) -> flask.Response:
     """DELETE /v2/images/{id}/members/{member}."""
     body.refuse(flask.request.environ)
     with db.transaction() as session:
-        image = catalog.get(session, flask.g.context, image_id, parts=())
-        row = sharing.get(session, flask.g.context, image, member_id, lock=True)
+        image = catalog.get(session, flask.g.context, image_id, parts=(), lock=True)
+        row = sharing.get(session, flask.g.context, image, member_id)
         policy.enforce(flask.g.context, "delete_member", image)
         sharing.remove(session, row)
     return render.empty()

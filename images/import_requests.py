@@ -125,7 +125,7 @@ def ask(
                 if turn and turn.acquire(timeout=_COURTESY):
                     until_written.callback(turn.release)
                 session = until_written.enter_context(db.transaction())
-                image = catalog.get(session, asker, image_id, parts=("properties",))
+                image = catalog.get(session, asker, image_id, parts=("properties",), lock=True)
                 if allowed:
                     quota.check_stored(session, allowed)
                 # The contract puts the state before the permission: who sees the image sees its status too.

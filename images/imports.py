@@ -257,6 +257,7 @@ def missed(plan: Plan, store_id: str) -> None:
     """
     with db.transaction() as session:
         leases.hold(session, plan.lease)
+        statuses.hold_image(session, plan.image_id)
         _cross_off(session, plan, [store_id], failed=True)
 
 
@@ -345,6 +346,7 @@ def fail(plan: Plan, cause: str) -> None:
     _discard(plan)
     with db.transaction() as session:
         leases.release(session, plan.lease)
+        statuses.hold_image(session, plan.image_id)
         _end(session, plan, "failure", cause)
         _give_back(session, plan)
 

@@ -177,8 +177,7 @@ def _take_away(file: pathlib.Path, judged: tuple[int, ...], now: float) -> bool:
     """
     aside = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
     with db.transaction() as session:
-        row = models.Image
-        session.execute(sa.select(row.id).where(row.id == file.name).with_for_update())
+        statuses.hold_image(session, file.name)
         image = look(session, [file.name]).get(file.name)
         if image is None or not _is_nobodys(file, image, now):
             return False

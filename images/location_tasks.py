@@ -182,6 +182,7 @@ def place(plan: imports.Plan, size: int) -> None:
     allowed = quota.for_worker(plan.image_id)
     with db.transaction() as session:
         leases.hold(session, plan.lease)
+        statuses.hold_image(session, plan.image_id)
         locations.check_quota(session, allowed, plan.image_id, size)
         if statuses.move_image(
             session, plan.image_id, "queued", to, lost_ok=True, size=size, **hashes
@@ -302,6 +303,7 @@ def fail(plan: imports.Plan, cause: str) -> None:
     nothing = {"checksum": None, "os_hash_algo": None, "os_hash_value": None}
     with db.transaction() as session:
         leases.hold(session, plan.lease)
+        statuses.hold_image(session, plan.image_id)
         if statuses.move_image(
             session, plan.image_id, "importing", "queued", lost_ok=True, **nothing
         ):

@@ -103,7 +103,11 @@ def _remove_tasks(ids: list[str]) -> int:
 
 
 def _remove_images(ids: list[str]) -> int:
+    rows = sa.select(models.Image.id).where(models.Image.id.in_(ids)).with_for_update()
     with db.transaction() as session:
+        session.execute(
+            rows
+        )  # before those of their parts, as everybody does (`statuses.hold_image`)
         for table in (*_PARTS, models.Reservation):
             session.execute(
                 sa.delete(table).where(table.image_id.in_(ids)), execution_options=_UNSEEN

@@ -10,9 +10,7 @@ import re
 import time
 from typing import Any
 
-import sqlalchemy as sa
-
-from images import config, db, errors, leftovers, models, store_client, stores
+from images import config, db, errors, leftovers, statuses, store_client, stores
 
 LOG = logging.getLogger(__name__)
 
@@ -74,8 +72,7 @@ def _end(driver: Any, client: store_client.Client, one: store_client.Found, now:
         client.remove(driver, one)
     else:
         with db.transaction() as session:
-            row = models.Image
-            session.execute(sa.select(row.id).where(row.id == one.image_id).with_for_update())
+            statuses.hold_image(session, one.image_id)
             image = leftovers.look(session, [one.image_id]).get(one.image_id)
             if image is None or not _is_nobodys(one, image, now):
                 return False

@@ -54,10 +54,8 @@ def get(
     asker: context.Context,
     image: models.Image,
     member_id: str,
-    *,
-    lock: bool = False,
 ) -> models.ImageMember:
-    """One member of an image that the asker gets to know of; with `lock`, to be changed by nobody else.
+    """One member of an image that the asker gets to know of; to be changed if the image is locked.
 
     Raises:
         Forbidden: the image is not `shared`.
@@ -67,7 +65,7 @@ def get(
     row = None
     if len(member_id) <= _ID_LENGTH and not filters.UNSTORABLE.search(member_id):
         query = _known(asker, image).where(_M.member == member_id)
-        rows = session.scalars(query.with_for_update() if lock else query)
+        rows = session.scalars(query)
         row = next((row for row in rows if row.member == member_id), None)
     if row is None:
         raise errors.NotFound(f"{member_id} not found in the member list of the image {image.id}.")

@@ -88,6 +88,16 @@ def _tell(session: orm.Session, image_id: str, was: str, to: str) -> None:
         notifications.image(session, "image.update", image_id)
 
 
+def hold_image(session: orm.Session, image_id: str) -> None:
+    """Let nobody else change an image's row, if it is there, before the transaction ends.
+
+    A transaction that writes the row and rows of its parts has the image's first: of two that took them in
+    other orders, each would wait for the other, until the database ends one of them.
+    """
+    row = models.Image.id
+    session.execute(sa.select(row).where(row == image_id).with_for_update())
+
+
 def keep_image(session: orm.Session, image_id: str, *still: str, **values: Any) -> bool:
     """Change columns of an image whose status must be one of `still`; False where it is not."""
     update = sa.update(models.Image).where(

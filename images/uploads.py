@@ -33,6 +33,7 @@ from images import (
 
 #: Properties that say something of the bytes which arrive.
 _ASKING = (checksums.PROPERTY, *signatures.PROPERTIES)
+_DELETED = "Image {} was deleted while it was uploaded"
 
 
 def stage(
@@ -116,7 +117,9 @@ def upload(
     except BaseException as error:
         if notifications.enabled:
             _tell_of_failure(image_id, error)
-        give_back(image_id, "saving")
+        if not give_back(image_id, "saving") and isinstance(error, errors.Unavailable):
+            # No store can take a file that a deletion has removed.
+            raise errors.Gone(_DELETED.format(image_id)) from error
         raise
     staging.remove(image_id)
 
@@ -156,7 +159,7 @@ def _begin(
 ) -> tuple[models.Image, dict[str, str | None]]:
     """Change the status; the image, and what its properties say of its bytes."""
     with db.transaction() as session:
-        image = catalog.get(session, ctx, image_id, parts=())
+        image = catalog.get(session, ctx, image_id, parts=(), lock=True)
         policy.enforce(ctx, rule, image)
         if image.status != "queued":
             raise errors.Conflict(f"Image {image_id} is {image.status}; data go to a queued image")
@@ -205,7 +208,7 @@ def _activate(image_id: str, columns: dict[str, Any], location: models.ImageLoca
         if notifications.enabled:
             notifications.image(session, "image.upload", image_id)
         if not statuses.move_image(session, image_id, "saving", "active", lost_ok=True, **columns):
-            raise errors.Gone(f"Image {image_id} was deleted while it was uploaded")
+            raise errors.Gone(_DELETED.format(image_id))
         location.image_id = image_id
         session.add(location)
         if not config.CONF.gantry.staging_is_shared:

@@ -8,6 +8,7 @@ import pytest
 
 from deploy import real_images
 from images import config, db, service, stores
+from tests import lock_order
 from tests import service as processes
 
 _TESTS = pathlib.Path(__file__).parent
@@ -49,6 +50,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first; the others, and the tests of a file, stay in their order."""
     rank = {_TESTS / name: number for number, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+
+@pytest.fixture(autouse=True)
+def rows_are_locked_in_order() -> Iterator[None]:
+    """Every test in whose own process a transaction locks rows shows that none can end up in a deadlock."""
+    with lock_order.watched() as found:
+        yield
+    assert found == []
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """DELETE /v2/images/{id} (contract sections 2.1.4 and 5.5); imports that it stops are tested elsewhere."""
 
+import concurrent.futures
 import io
 import pathlib
 import threading
@@ -188,6 +189,28 @@ def test_while_bytes_arrive(
     assert record(image_id) == ("deleted", True)
     with db.reading() as session:
         assert session.scalars(sa.select(models.Reservation)).all() == []
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_while_bytes_are_stored(
+    caller: Caller, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, stored: bool
+) -> None:
+    """The deletion comes right before the store takes the file, or right after: never a 503 (seen once)."""
+    api = caller()
+    image_id = api.create(**FORMATS)
+    add = stores.add
+
+    def interrupted(*arguments: Any) -> tuple[str, dict[str, str]]:
+        place = add(*arguments) if stored else None
+        with concurrent.futures.ThreadPoolExecutor(1) as other:
+            assert other.submit(delete, Api(api.application), image_id).result() == 204
+        return place or add(*arguments)
+
+    monkeypatch.setattr(stores, "add", interrupted)
+    answer = api.put(image_id, DATA)
+    assert (answer.status_code, "was deleted" in answer.text) == (410, True)
+    assert files(tmp_path) == []
+    assert record(image_id) == ("deleted", True)
 
 
 # Tasks
