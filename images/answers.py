@@ -264,13 +264,15 @@ class Answer:
                 piece = self._read(response, min(_PIECE, pipeline.PIECE - size))
             except Fault as error:
                 piece, fault = b"", error
-            since = since if pending else time.monotonic()
+            since = since if size else time.monotonic()
             pending.append(piece)
             size += len(piece)
             if not piece or size >= pipeline.PIECE or time.monotonic() - since > _HAND_ON:
-                if size:
-                    yield b"".join(pending)
-                pending, size = [], 0
+                ripe = b"".join(pending)
+                whole = size - size % pipeline.BLOCK if piece else size
+                if whole:
+                    yield ripe[:whole]
+                pending, size, since = [ripe[whole:]], size - whole, time.monotonic()
             if fault:
                 raise fault
             if not piece:

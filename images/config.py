@@ -22,6 +22,10 @@ CONF = cfg.CONF
 
 #: Hex characters of the column os_hash_value.
 _MAX_DIGEST = 128
+#: glance_store's own names for the stores that only the service itself may use, and their types. Where
+#: several stores are configured, the first one's directory is the staging area.
+STAGING_STORE = "os_glance_staging_store"
+RESERVED_STORES = {STAGING_STORE: "file", "os_glance_tasks_store": "file"}
 #: Values of [paste_deploy] flavor that can be served; downloads are cached where image_cache_dir is set.
 _FLAVORS = (
     "",
@@ -103,6 +107,14 @@ def _judge_new_values() -> None:
     new.register_opts([one for one in options.GROUPS[None] if one.mutable])
     new([], project="glance", prog="gantry", default_config_files=CONF.config_file or [])
     digest_length(new.hashing_algorithm)
+
+
+def public_stores(conf: cfg.ConfigOpts) -> dict[str, str]:
+    """The stores that a user may see: their types by their ids; empty where there is only one, without an id.
+
+    glance_store writes the others into `enabled_backends` when it makes its drivers.
+    """
+    return {k: v for k, v in (conf.enabled_backends or {}).items() if k not in RESERVED_STORES}
 
 
 def digest_length(algorithm: str) -> int:

@@ -13,9 +13,6 @@ import pathlib
 
 from images import pipeline
 
-#: What a file system may want the lengths of direct writes to be a multiple of.
-_BLOCK = 4096
-
 
 class NewFile(io.FileIO):
     """Takes pieces of which each but the last has whole blocks; any others go by way of the page cache.
@@ -30,7 +27,7 @@ class NewFile(io.FileIO):
 
     def write(self, piece: pipeline.Piece, /) -> int:  # type: ignore[override]
         """All of it, not only a part as `FileIO` does."""
-        if len(piece) % _BLOCK:
+        if len(piece) % pipeline.BLOCK:
             self._use_cache()
         left = memoryview(piece)
         while left:
@@ -41,7 +38,7 @@ class NewFile(io.FileIO):
                     raise
                 continue
             left = left[count:]
-            if left and count % _BLOCK:
+            if left and count % pipeline.BLOCK:
                 self._use_cache()
         send_off(self.fileno(), self._sent, len(piece))
         self._sent += len(piece)

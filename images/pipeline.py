@@ -17,6 +17,8 @@ from typing import Self
 #: Bytes of one piece. Much smaller ones cost more in handing over than the threads save; larger ones only
 #: memory, of which a stream holds `_DEPTH` pieces.
 PIECE = 2 << 20
+#: What each piece but the last should be a multiple of: a file takes nothing else past the page cache.
+BLOCK = 4096
 #: Pieces at a time: one that is being filled, and one that is being taken.
 _DEPTH = 2
 #: How much lower than its process a taker's thread stands: whoever waits for an answer of the API, or is

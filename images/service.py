@@ -56,7 +56,7 @@ def check_places() -> None:
     except errors.StorageFull as error:
         LOG.warning("%s", error)
     except errors.Unavailable as error:
-        several = f"[{staging.RESERVED_STORE}] filesystem_store_datadir"
+        several = f"[{config.STAGING_STORE}] filesystem_store_datadir"
         option = several if config.CONF.enabled_backends else "node_staging_uri"
         raise SystemExit(
             f"gantry: the configuration cannot be used: {option}: {error}; it must be a directory that this "

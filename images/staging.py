@@ -24,9 +24,6 @@ from images import config, digests, errors, formats, new_file, pipeline
 
 LOG = logging.getLogger(__name__)
 
-#: The reserved store whose directory is the staging area where several stores are configured.
-RESERVED_STORE = "os_glance_staging_store"
-
 #: What tells one file from another, and from itself after a change.
 _identity = operator.attrgetter("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
 
@@ -88,7 +85,7 @@ def path(image_id: str = "", suffix: str = "") -> pathlib.Path:
         Unavailable: the directory cannot be made.
     """
     if config.CONF.enabled_backends:
-        directory = pathlib.Path(config.CONF[RESERVED_STORE].filesystem_store_datadir)
+        directory = pathlib.Path(config.CONF[config.STAGING_STORE].filesystem_store_datadir)
     else:
         directory = pathlib.Path(urllib.parse.urlsplit(config.CONF.node_staging_uri).path)
     try:
@@ -146,7 +143,7 @@ def receive(
     final = keep.final if keep else path(image_id)
     conf = config.CONF
     record = conf.hashing_algorithm if digest else ""  # whatever SIGHUP changes meanwhile
-    kinds = [*(conf.enabled_backends or {}).values()] or [conf.glance_store.default_store]
+    kinds = [*config.public_stores(conf).values()] or [conf.glance_store.default_store]
     if size is not None:
         admit(size)
     try:

@@ -10,10 +10,8 @@ from glance_store import backend, multi_backend
 from glance_store import driver as store_driver
 from oslo_config import cfg
 
-from images import driver_libraries, errors, staging
+from images import config, driver_libraries, errors
 
-#: glance_store's own names for what only the service itself may use.
-RESERVED = {staging.RESERVED_STORE: "file", "os_glance_tasks_store": "file"}
 #: The oldest glance_store: 0.26.0, with which the Rocky release came, breaks every upload.
 _OLDEST = (0, 26, 1)
 #: By a scheme of its URLs, the module that reaches a store through its own library.
@@ -39,10 +37,10 @@ def register(conf: cfg.ConfigOpts) -> None:
         raise errors.Invalid(f"enabled_backends: names beginning with os_glance_ are taken: {bad}")
     with driver_libraries.hidden(set(conf.enabled_backends.values())):
         _check_types(conf)
-        multi_backend.register_store_opts(conf, reserved_stores=dict(RESERVED))
-    for name in public(conf):  # glance_store does it only when it makes the driver
+        multi_backend.register_store_opts(conf, reserved_stores=dict(config.RESERVED_STORES))
+    for name in config.public_stores(conf):  # glance_store does it only when it makes the driver
         conf.register_opts(store_driver.Store.MULTI_BACKEND_OPTIONS, group=name)
-    if conf.glance_store.default_backend not in public(conf):
+    if conf.glance_store.default_backend not in config.public_stores(conf):
         raise errors.Invalid("[glance_store] default_backend must name one of enabled_backends")
     _check_directories(conf)
 
@@ -72,11 +70,6 @@ def _check_types(conf: cfg.ConfigOpts) -> None:
             raise errors.Invalid(
                 f"enabled_backends: the type {kind} of store {name} is not known, or lacks a library: {error}"
             ) from error
-
-
-def public(conf: cfg.ConfigOpts) -> dict[str, str]:
-    """The stores that a user may see: their types by their ids."""
-    return {k: v for k, v in (conf.enabled_backends or {}).items() if k not in RESERVED}
 
 
 def _check_directories(conf: cfg.ConfigOpts) -> None:

@@ -104,8 +104,8 @@ def _drivers() -> dict[str, Any]:
     """Every store's driver by the store's id, made once in each process."""
     conf = config.CONF
     if multi():
-        multi_backend.create_multi_stores(conf, reserved_stores=dict(store_options.RESERVED))
-        names = {name: name for name in store_options.public(conf)}
+        multi_backend.create_multi_stores(conf, reserved_stores=dict(config.RESERVED_STORES))
+        names = {name: name for name in config.public_stores(conf)}
         return {n: multi_backend.get_store_from_store_identifier(n) for n in names}
     glance_store.create_stores(conf)
     default = conf.glance_store.default_store or "file"
@@ -141,7 +141,7 @@ def configured() -> list[StoreInfo]:
             is_read_only=kind == "http",
             weight=conf[name].weight,
         )
-        for name, kind in store_options.public(conf).items()
+        for name, kind in config.public_stores(conf).items()
     ]
 
 
@@ -185,7 +185,7 @@ def has_web_store() -> bool:
     """Whether images may lie on web servers, which only reading needs."""
     conf = config.CONF
     if multi():
-        return "http" in store_options.public(conf).values()
+        return "http" in config.public_stores(conf).values()
     return "http" in conf.glance_store.stores
 
 
@@ -207,7 +207,7 @@ def holder_of(url: str) -> str | None:
         raise errors.Invalid("Invalid location: no store here takes URLs of its scheme")
     if not multi() and store_urls.is_own(known[scheme]["store"], url, _read_by_driver(url)):
         return None
-    for name in store_options.public(config.CONF):
+    for name in config.public_stores(config.CONF):
         prefix = known[scheme][name]["store"].url_prefix if name in known[scheme] else None
         if prefix and store_urls.begins_with(url, prefix):
             return name

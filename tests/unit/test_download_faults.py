@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from images import errors, readahead, staging
+from images import answers, errors, readahead, staging
 from tests import certificates, downloading, service, web
 from tests.conftest import Configure
 from tests.downloading import Download, names
@@ -297,6 +297,23 @@ def test_a_server_that_becomes_slow_is_asked_again(configure: Configure) -> None
     facts = answered(web.in_turn(begins_well, file), Download())
     assert pathlib.Path(facts.path).read_bytes() == DATA
     assert file.asked[0]["Range"] == "bytes=100000-"
+
+
+def test_what_comes_slowly_comes_in_whole_blocks() -> None:
+    """Or one moment of hesitation would send all that follows through the page cache."""
+    data = os.urandom(100_000)
+
+    def hesitates(handler: object) -> None:
+        handler.wfile.write(HEAD.replace(b"1000000", b"100000"))  # type: ignore[attr-defined]
+        for begin, end in ((0, 5_000), (5_000, 11_111), (11_111, 100_000)):
+            handler.wfile.write(data[begin:end])  # type: ignore[attr-defined]
+            time.sleep(0.6)
+
+    with web.serving({"/image": hesitates}) as url:
+        pieces = list(answers.Answer(answers.Wanted(f"{url}/image")).pieces())
+    assert b"".join(pieces) == data
+    assert len(pieces) > 1
+    assert [len(piece) % 4096 for piece in pieces[:-1]] == [0] * (len(pieces) - 1)
 
 
 def leaving(

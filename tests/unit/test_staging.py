@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from images import errors, new_file, staging
+from images import errors, new_file, staging, stores
 from tests.conftest import Configure
 
 DATA = os.urandom(9 << 20)
@@ -179,7 +179,9 @@ def test_a_file_is_read_again_only_for_a_digest_that_is_missing() -> None:
 
 
 SEVERAL = "[DEFAULT]\nenabled_backends = {}\n[glance_store]\ndefault_backend = one\n"
-SEVERAL += "[one]\nfilesystem_store_datadir = /a\n[two]\nfilesystem_store_datadir = /b\n"
+SEVERAL += "[os_glance_staging_store]\nfilesystem_store_datadir = PLACE/staging\n"
+SEVERAL += "[os_glance_tasks_store]\nfilesystem_store_datadir = PLACE/tasks\n"
+SEVERAL += "[one]\nfilesystem_store_datadir = PLACE/a\n[two]\nfilesystem_store_datadir = PLACE/b\n"
 
 
 @pytest.mark.parametrize(
@@ -198,7 +200,11 @@ def test_what_a_second_store_reads_stays_in_memory(
     """A file that is only linked into its store goes past the page cache; one to be converted does not."""
     if not _can_go_past_the_cache(tmp_path):
         pytest.skip(f"{tmp_path} is on a file system without direct writes")
-    configure(options)
+    configure(options.replace("PLACE", str(tmp_path)))
+    if "swift" not in options:  # which has no server here
+        stores.directories(
+            stores.default_id()
+        )  # makes the drivers, which changes the configuration
     block = io.BytesIO(DATA[: 8 << 20])
     staging.receive("an-id", block, digest=True)
     assert bool(_cached(staging.path("an-id"))) is stays
