@@ -93,7 +93,9 @@ def test_ossa_2014_028_sings(
 ) -> None:
     """Where the staging area does not look at it."""
     api = caller(options=CAP)
-    monkeypatch.setattr(staging, "config", types.SimpleNamespace(CONF=Uncapped()))
+    monkeypatch.setattr(
+        staging, "config", types.SimpleNamespace(**{**vars(config), "CONF": Uncapped()})
+    )
     assert oversize(api, tmp_path, what, chunked=chunked)
 
 
