@@ -16,7 +16,7 @@ from typing import Self
 
 #: Bytes of one piece. Much smaller ones cost more in handing over than the threads save; larger ones only
 #: memory, of which a stream holds `_DEPTH` pieces.
-PIECE = 2 << 20
+PIECE = 4 << 20
 #: What each piece but the last should be a multiple of: a file takes nothing else past the page cache.
 BLOCK = 4096
 #: Pieces at a time: one that is being filled, and one that is being taken.

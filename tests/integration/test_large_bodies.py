@@ -179,7 +179,7 @@ def test_staging(running: service.Service, memory: Memory, digests: Digests, fra
 
 @pytest.mark.slow
 def test_eight_at_once(running: service.Service, memory: Memory) -> None:
-    """Eight of 128 MiB, up and down: each holds a few pieces of 2 MiB, however large its body is."""
+    """Eight of 128 MiB, up and down: each holds a few pieces of 4 MiB, however large its body is."""
     few = b"".join(piece for piece, _ in zip(pieces(), range(16), strict=False))
 
     def one(_: int) -> str:

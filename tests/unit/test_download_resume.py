@@ -17,8 +17,8 @@ from tests import downloading, service, web
 from tests.conftest import Configure
 from tests.downloading import Download, names
 
-DATA = os.urandom(3 << 20)
-OTHER = os.urandom(3 << 20)
+DATA = os.urandom(7 << 20)
+OTHER = os.urandom(7 << 20)
 MIB = 1 << 20
 OLD, NEW = (email.utils.formatdate(time.time() - age, usegmt=True) for age in (3600, -3600))
 

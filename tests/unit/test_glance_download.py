@@ -107,7 +107,7 @@ def test_what_is_copied(configure: Configure) -> None:
 
 # What comes from there
 
-DATA = os.urandom(3 << 20)
+DATA = os.urandom(7 << 20)
 RECORD: dict[str, Any] = {
     "status": "active",
     "disk_format": "raw",

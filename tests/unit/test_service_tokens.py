@@ -17,7 +17,7 @@ from tests.conftest import Configure
 
 FIELDS = {"glance_region": "two", "glance_image_id": "36d4b546-64a2-4bb9-bdd0-ba676aa48f2c"}
 PATH = f"/v2/images/{FIELDS['glance_image_id']}"
-DATA = os.urandom(3 << 20)
+DATA = os.urandom(7 << 20)
 RECORD: dict[str, Any] = {
     "status": "active",
     "disk_format": "raw",
