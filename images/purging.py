@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from images import db, models
+from images import db, models, statuses
 
 #: Rows that one transaction removes.
 _BATCH = 500
@@ -103,11 +103,8 @@ def _remove_tasks(ids: list[str]) -> int:
 
 
 def _remove_images(ids: list[str]) -> int:
-    rows = sa.select(models.Image.id).where(models.Image.id.in_(ids)).with_for_update()
     with db.transaction() as session:
-        session.execute(
-            rows
-        )  # before those of their parts, as everybody does (`statuses.hold_image`)
+        statuses.hold_image(session, *ids)
         for table in (*_PARTS, models.Reservation):
             session.execute(
                 sa.delete(table).where(table.image_id.in_(ids)), execution_options=_UNSEEN

@@ -88,14 +88,14 @@ def _tell(session: orm.Session, image_id: str, was: str, to: str) -> None:
         notifications.image(session, "image.update", image_id)
 
 
-def hold_image(session: orm.Session, image_id: str) -> None:
-    """Let nobody else change an image's row, if it is there, before the transaction ends.
+def hold_image(session: orm.Session, *image_ids: str) -> None:
+    """Let nobody else change the rows of images, of those that are there, before the transaction ends.
 
     A transaction that writes the row and rows of its parts has the image's first: of two that took them in
     other orders, each would wait for the other, until the database ends one of them.
     """
     row = models.Image.id
-    session.execute(sa.select(row).where(row == image_id).with_for_update())
+    session.execute(sa.select(row).where(row.in_(image_ids)).with_for_update())
 
 
 def keep_image(session: orm.Session, image_id: str, *still: str, **values: Any) -> bool:

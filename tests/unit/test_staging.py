@@ -202,9 +202,8 @@ def test_what_a_second_store_reads_stays_in_memory(
         pytest.skip(f"{tmp_path} is on a file system without direct writes")
     configure(options.replace("PLACE", str(tmp_path)))
     if "swift" not in options:  # which has no server here
-        stores.directories(
-            stores.default_id()
-        )  # makes the drivers, which changes the configuration
+        # It makes the drivers, which changes the configuration.
+        stores.directories(stores.default_id())
     block = io.BytesIO(DATA[: 8 << 20])
     staging.receive("an-id", block, digest=True)
     assert bool(_cached(staging.path("an-id"))) is stays
