@@ -1,7 +1,8 @@
 """`python -m tests.fuzz`: atheris looks for files and requests on which the service breaks.
 
-What breaks it is written to the working directory as `crash-…`; give that file's name to see it again, and
-put what was found into `tests/unit/test_formats_fuzz.py` or `tests/security/test_hostile_requests.py`.
+What breaks it is written to `var/fuzz` as `crash-…`, what takes very long as `slow-unit-…`; give that file's
+name to see it again, and put what was found into `tests/unit/test_formats_fuzz.py` or
+`tests/security/test_hostile_requests.py`.
 """
 
 import argparse
@@ -15,6 +16,7 @@ with atheris.instrument_imports(include=["api", "images", "oslo_utils.imageutils
     from tests.fuzz import files, requests
 
 TARGETS = {"files": files, "requests": requests}
+FOUND = pathlib.Path("var/fuzz")
 
 
 def main() -> None:
@@ -27,6 +29,7 @@ def main() -> None:
     parser.add_argument("file", nargs="?", help="one input to try again, and no other")
     options = parser.parse_args()
     target = TARGETS[options.target]
+    FOUND.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place:
         room = pathlib.Path(place)
         seeds = room / "seeds"
@@ -35,7 +38,8 @@ def main() -> None:
         for number, data in enumerate(target.seeds(room)):
             (seeds / str(number)).write_bytes(data)
         limits = [f"-max_total_time={options.seconds}", f"-seed={options.seed}"]
-        words = [f"-runs={options.runs}", f"-max_len={target.LONGEST}", "-timeout=20", *limits]
+        limits += [f"-max_len={target.LONGEST}", "-timeout=20"]
+        words = [f"-runs={options.runs}", f"-artifact_prefix={FOUND}/", *limits]
         atheris.Setup([sys.argv[0], *words, options.file or str(seeds)], target.test)
         atheris.Fuzz()
 

@@ -150,7 +150,7 @@ def test_ossa_2015_003_and_ossa_2015_020_sings(
 def delete_while_importing(caller: Caller, room: pathlib.Path) -> bool:
     """A task of type import, whose image is deleted while its data come."""
     api = caller(
-        roles="admin", options=web.LOOPBACK + "[gantry]\nheartbeat_seconds = 0.1\ntries = 1\n"
+        roles="admin", options=web.LOOPBACK + "[gantry]\nheartbeat_seconds = 60\ntries = 1\n"
     )
 
     def answer(handler: Any) -> None:
