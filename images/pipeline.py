@@ -14,9 +14,12 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Self
 
-#: Bytes of one piece, of which a stream holds `_DEPTH`. With 2 MiB it costs a sixth more processor time, for
-#: handing over; with 8 MiB little less, and the memory (docs/performance.md).
+#: Bytes that a room for one piece has at least; a stream holds `_DEPTH` of them. With 2 MiB it costs a sixth
+#: more processor time, for handing over (docs/performance.md).
 PIECE = 4 << 20
+#: Bytes of the rooms of one stream at a time in a process: a tenth less time. If all had them, eight uploads
+#: would take 64 MiB more of an API process's memory.
+_LARGE = 8 << 20
 #: What each piece but the last should be a multiple of: a file takes nothing else past the page cache.
 BLOCK = 4096
 #: Pieces at a time: one that is being filled, and one that is being taken.
@@ -24,6 +27,8 @@ _DEPTH = 2
 #: How much lower than its process a taker's thread stands: whoever waits for an answer of the API, or is
 #: drawn by the same two processors, comes before a digest.
 _NICE = 5
+#: Held by the stream whose rooms are large.
+_large = threading.Lock()
 
 Piece = bytes | memoryview
 
@@ -36,8 +41,10 @@ class Pipeline:
         self._rooms: list[memoryview] = []
         self._sent: collections.deque[list[concurrent.futures.Future[object]]] = collections.deque()
         self._count = 0
+        self._is_large = False
 
     def __enter__(self) -> Self:
+        self._is_large = _large.acquire(blocking=False)
         return self
 
     def __exit__(
@@ -49,15 +56,17 @@ class Pipeline:
         """Wait until what was sent is taken, also after an error: a part that is left has it all."""
         for thread, _taker in self._takers:
             thread.shutdown(wait=True)
+        if self._is_large:
+            _large.release()
 
     def room(self) -> memoryview:
-        """Where the next piece may be put, `PIECE` bytes at the beginning of a page.
+        """Where the next piece may be put, `PIECE` bytes or more at the beginning of a page.
 
         It waits until all have taken what stood there before, and raises what a taker has raised.
         """
         self._settle(_DEPTH - 1)
         if len(self._rooms) < _DEPTH:
-            self._rooms.append(memoryview(mmap.mmap(-1, PIECE)))
+            self._rooms.append(memoryview(mmap.mmap(-1, _LARGE if self._is_large else PIECE)))
         return self._rooms[self._count % _DEPTH]
 
     def send(self, piece: Piece) -> None:

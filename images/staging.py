@@ -32,7 +32,7 @@ class Source(Protocol):
     """Bytes that arrive."""
 
     def readinto(self, room: memoryview, /) -> int | None:
-        """Put bytes into a room of `pipeline.PIECE`, and say how many; none at the end."""
+        """Put bytes into a room of a `pipeline`, and say how many; none at the end."""
 
 
 class Sink(Protocol):

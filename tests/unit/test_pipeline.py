@@ -1,5 +1,6 @@
 """Streams with several takers: each gets everything in its order, and what one raises ends it."""
 
+import contextlib
 import os
 import threading
 import time
@@ -71,3 +72,16 @@ def test_takers_stand_back() -> None:
         line.send(b"x")
         line.finish()
     assert found == [min(19, mine + 5)]
+
+
+def test_one_stream_at_a_time_has_large_rooms() -> None:
+    """And the next one has, once it has ended, also by an error."""
+    for _ in range(2):
+        with (
+            contextlib.suppress(LookupError),
+            pipeline.Pipeline([]) as first,
+            pipeline.Pipeline([]) as second,
+        ):
+            assert len(first.room()) == 2 * pipeline.PIECE
+            assert len(second.room()) == pipeline.PIECE
+            raise LookupError
