@@ -4,10 +4,12 @@ import hashlib
 import os
 import pathlib
 import socket
+import statistics
 import subprocess
 import threading
 import time
 from collections.abc import Callable
+from concurrent import futures
 
 _MIB = 1 << 20
 #: What Glance reads at a time.
@@ -18,8 +20,12 @@ NAMES = {
     "md5": "md5 alone",
     "sha512": "sha512 alone",
     "both": "md5 and sha512 in one thread, 64 KiB blocks",
+    "beside": "md5 and sha512 side by side",
     "convert": "qemu-img convert raw to qcow2",
     "loopback": "sendfile to recv over loopback",
+    "loopback-4": "4 of these at once",
+    "sender": "processor time of such a sender",
+    "sender-4": "of each of the 4",
 }
 
 
@@ -28,8 +34,8 @@ def measure(name: str, file: pathlib.Path) -> float:
     scratch = file.with_name("scratch")
     try:
         began = time.monotonic()
-        _LIMITS[name](file, scratch)
-        return time.monotonic() - began
+        used = _LIMITS[name](file, scratch)
+        return time.monotonic() - began if used is None else used
     finally:
         scratch.unlink(missing_ok=True)
 
@@ -58,18 +64,48 @@ def _both(file: pathlib.Path, _: pathlib.Path) -> None:
                 digest.update(piece)
 
 
+def _beside(file: pathlib.Path, scratch: pathlib.Path) -> None:
+    with futures.ThreadPoolExecutor() as pool:
+        list(pool.map(lambda name: _digest(name)(file, scratch), ("md5", "sha512")))
+
+
 def _convert(file: pathlib.Path, scratch: pathlib.Path) -> None:
     command = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(file), str(scratch)]
     subprocess.run(command, check=True)
 
 
 def _loopback(file: pathlib.Path, _: pathlib.Path) -> None:
+    _send(file)
+
+
+def _sender(file: pathlib.Path, _: pathlib.Path) -> float:
+    return _send(file)
+
+
+def _loopback_4(file: pathlib.Path, _: pathlib.Path) -> None:
+    _send_4(file)
+
+
+def _sender_4(file: pathlib.Path, _: pathlib.Path) -> float:
+    return statistics.mean(_send_4(file))
+
+
+def _send_4(file: pathlib.Path) -> list[float]:
+    with futures.ProcessPoolExecutor(4) as pool:
+        return list(pool.map(_send, [file] * 4))
+
+
+def _send(file: pathlib.Path) -> float:
+    """Processor time of this thread, which sends and does nothing else."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         receiver = threading.Thread(target=_receive, args=(server,))
         receiver.start()
         with socket.create_connection(server.getsockname()) as sender, file.open("rb") as source:
+            began = time.thread_time()
             sender.sendfile(source)
+            used = time.thread_time() - began
         receiver.join()
+    return used
 
 
 def _receive(server: socket.socket) -> None:
@@ -80,11 +116,15 @@ def _receive(server: socket.socket) -> None:
             pass
 
 
-_LIMITS: dict[str, Callable[[pathlib.Path, pathlib.Path], None]] = {
+_LIMITS: dict[str, Callable[[pathlib.Path, pathlib.Path], float | None]] = {
     "write": _write,
     "md5": _digest("md5"),
     "sha512": _digest("sha512"),
     "both": _both,
+    "beside": _beside,
     "convert": _convert,
     "loopback": _loopback,
+    "loopback-4": _loopback_4,
+    "sender": _sender,
+    "sender-4": _sender_4,
 }

@@ -200,7 +200,7 @@ def _slower_digest(rows: Rows) -> float | None:
     return max((one for one in found if one is not None), default=None)
 
 
-_DIGESTS = ("md5", "sha512", "both")
+_DIGESTS = ("md5", "sha512", "both", "beside")
 
 DIRECT = Work(
     "direct",
@@ -249,7 +249,7 @@ def _download_work(connections: int) -> Work:
             Bar("seconds", bars.seconds, times=1.2),
             Bar("service CPU s a GiB", bars.service_cpu, at_most=0.2),
         ),
-        limits=("loopback",),
+        limits=("loopback", "sender") if connections == 1 else ("loopback-4", "sender-4"),
     )
 
 
