@@ -87,6 +87,16 @@ def _filter(name: str) -> Work:
 
 
 WORKS = (
+    # What is left of a request where there is less to do: the bounds of the others.
+    Work(
+        "empty", "GET /healthcheck, 8 connections", _requests("/healthcheck"), (_rate(), _api_cpu())
+    ),
+    Work(
+        "schema",
+        "GET of a schema, which needs no database, 8 connections",
+        _requests("/v2/schemas/image"),
+        (_rate(), _api_cpu()),
+    ),
     Work(
         "get",
         "GET of one image, 8 connections",
