@@ -7,6 +7,7 @@ UV := uv==0.13.9
 
 # The files begin in the order of tests/conftest.py, which has the longest first: none is left over at the end.
 PYTEST := pytest --dist loadfile --no-loadscope-reorder
+# Half of what the ring `integration` does is waiting: three at a time leave two processors idle less often.
 # What is measured has the machine to itself.
 ALONE := tests/system/long/test_thousand_imports.py tests/system/long/test_scaling.py tests/system/long/test_three_stores.py
 
@@ -40,7 +41,7 @@ integration: ## attacks, large bodies, PostgreSQL, MariaDB, Ceph, RabbitMQ, long
 	@deploy/setup.sh ceph || echo "Without Ceph the tests of S3, Swift and RBD are skipped; each says so."
 	@deploy/setup.sh keystone
 	@deploy/setup.sh glance
-	$(PYTEST) -n 2 tests/security tests/integration tests/system/long $(ALONE:%=--ignore %) $(SELECT)
+	$(PYTEST) -n 3 tests/security tests/integration tests/system/long $(ALONE:%=--ignore %) $(SELECT)
 	pytest -s $(ALONE)
 
 chaos: ## kill -9 at random, ROUNDS times; every import must come out well (docs/chaos.md has the rest: SEED, OPTIONS)
