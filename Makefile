@@ -7,7 +7,6 @@ UV := uv==0.13.9
 
 # The files begin in the order of tests/conftest.py, which has the longest first: none is left over at the end.
 PYTEST := pytest --dist loadfile --no-loadscope-reorder
-# Half of what the ring `integration` does is waiting: three at a time leave two processors idle less often.
 # What is measured has the machine to itself.
 ALONE := tests/system/long/test_thousand_imports.py tests/system/long/test_scaling.py tests/system/long/test_three_stores.py
 
@@ -36,6 +35,7 @@ lint: ## ruff, mypy and the import rules
 	mypy
 	lint-imports
 
+# Half of what the ring `integration` does is waiting: three at a time leave two processors idle less often.
 integration: ## attacks, large bodies, PostgreSQL, MariaDB, Ceph, RabbitMQ, long runs of real processes (SELECT="-k ...")
 	@deploy/setup.sh integration
 	@deploy/setup.sh ceph || echo "Without Ceph the tests of S3, Swift and RBD are skipped; each says so."

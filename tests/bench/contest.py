@@ -70,9 +70,9 @@ class Contest:
     def _look_at_limits(self, work: Work, run: int) -> None:
         for name in work.limits:
             os.sync()
-            seconds = round(limits.measure(name, self.scene.file), 3)
-            found = {"run": run, "what": name, "seconds": seconds}
-            self.rows.add({"work": work.name, "service": LIMIT} | found)
+            for what, seconds in limits.measure(name, self.scene.file).items():
+                found = {"run": run, "what": what, "seconds": round(seconds, 3)}
+                self.rows.add({"work": work.name, "service": LIMIT} | found)
 
     def _run(self, work: Work, one: Contender, run: int) -> None:
         assert work.run

@@ -14,7 +14,7 @@ from concurrent import futures
 _MIB = 1 << 20
 #: What Glance reads at a time.
 _PIECE = 64 * 1024
-#: Names and what they mean, for the table.
+#: Names and what they mean, for the table; `sender…` are told by `loopback…`.
 NAMES = {
     "write": "write in 1 MiB blocks, fsync",
     "md5": "md5 alone",
@@ -29,13 +29,13 @@ NAMES = {
 }
 
 
-def measure(name: str, file: pathlib.Path) -> float:
-    """Seconds that one of `NAMES` takes for the bytes of a file, which are in the page cache."""
+def measure(name: str, file: pathlib.Path) -> dict[str, float]:
+    """Seconds that one of `NAMES` takes for the bytes of a file in the page cache, and what else it tells."""
     scratch = file.with_name("scratch")
     try:
         began = time.monotonic()
-        used = _LIMITS[name](file, scratch)
-        return time.monotonic() - began if used is None else used
+        told = _LIMITS[name](file, scratch)
+        return {name: time.monotonic() - began} | (told or {})
     finally:
         scratch.unlink(missing_ok=True)
 
@@ -74,25 +74,13 @@ def _convert(file: pathlib.Path, scratch: pathlib.Path) -> None:
     subprocess.run(command, check=True)
 
 
-def _loopback(file: pathlib.Path, _: pathlib.Path) -> None:
-    _send(file)
+def _loopback(file: pathlib.Path, _: pathlib.Path) -> dict[str, float]:
+    return {"sender": _send(file)}
 
 
-def _sender(file: pathlib.Path, _: pathlib.Path) -> float:
-    return _send(file)
-
-
-def _loopback_4(file: pathlib.Path, _: pathlib.Path) -> None:
-    _send_4(file)
-
-
-def _sender_4(file: pathlib.Path, _: pathlib.Path) -> float:
-    return statistics.mean(_send_4(file))
-
-
-def _send_4(file: pathlib.Path) -> list[float]:
+def _loopback_4(file: pathlib.Path, _: pathlib.Path) -> dict[str, float]:
     with futures.ProcessPoolExecutor(4) as pool:
-        return list(pool.map(_send, [file] * 4))
+        return {"sender-4": statistics.mean(pool.map(_send, [file] * 4))}
 
 
 def _send(file: pathlib.Path) -> float:
@@ -116,7 +104,7 @@ def _receive(server: socket.socket) -> None:
             pass
 
 
-_LIMITS: dict[str, Callable[[pathlib.Path, pathlib.Path], float | None]] = {
+_LIMITS: dict[str, Callable[[pathlib.Path, pathlib.Path], dict[str, float] | None]] = {
     "write": _write,
     "md5": _digest("md5"),
     "sha512": _digest("sha512"),
@@ -125,6 +113,4 @@ _LIMITS: dict[str, Callable[[pathlib.Path, pathlib.Path], float | None]] = {
     "convert": _convert,
     "loopback": _loopback,
     "loopback-4": _loopback_4,
-    "sender": _sender,
-    "sender-4": _sender_4,
 }

@@ -45,7 +45,8 @@ def noise(works: Sequence[Work], rows: Rows) -> str:
 def bounds(works: Sequence[Work], rows: Rows) -> str:
     """The machine's own limits in the minutes of each work that moves data, seconds."""
     chosen = [work for work in works if rows.of(work.name, "limit")]
-    names = [name for name in limits.NAMES if any(name in work.limits for work in chosen)]
+    told = {row["what"] for work in chosen for row in rows.of(work.name, "limit")}
+    names = [name for name in limits.NAMES if name in told]
     lines = [
         (limits.NAMES[name], *(number(rows.limit(work.name, name)) for work in chosen))
         for name in names

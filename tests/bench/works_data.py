@@ -249,7 +249,7 @@ def _download_work(connections: int) -> Work:
             Bar("seconds", bars.seconds, times=1.2),
             Bar("service CPU s a GiB", bars.service_cpu, at_most=0.2),
         ),
-        limits=("loopback", "sender") if connections == 1 else ("loopback-4", "sender-4"),
+        limits=("loopback" if connections == 1 else f"loopback-{connections}",),
     )
 
 

@@ -37,10 +37,9 @@ def main() -> None:
         target.prepare(room)
         for number, data in enumerate(target.seeds(room)):
             (seeds / str(number)).write_bytes(data)
-        limits = [f"-max_total_time={options.seconds}", f"-seed={options.seed}"]
-        limits += [f"-max_len={target.LONGEST}", "-timeout=20"]
-        words = [f"-runs={options.runs}", f"-artifact_prefix={FOUND}/", *limits]
-        atheris.Setup([sys.argv[0], *words, options.file or str(seeds)], target.test)
+        limits = [f"-max_total_time={options.seconds}", f"-max_len={target.LONGEST}", "-timeout=20"]
+        runs = [f"-runs={options.runs}", f"-seed={options.seed}", f"-artifact_prefix={FOUND}/"]
+        atheris.Setup([sys.argv[0], *runs, *limits, options.file or str(seeds)], target.test)
         atheris.Fuzz()
 
 
