@@ -44,7 +44,6 @@ class Pipeline:
         self._is_large = False
 
     def __enter__(self) -> Self:
-        self._is_large = _large.acquire(blocking=False)
         return self
 
     def __exit__(
@@ -65,6 +64,8 @@ class Pipeline:
         It waits until all have taken what stood there before, and raises what a taker has raised.
         """
         self._settle(_DEPTH - 1)
+        if not self._rooms:  # who sends pieces of its own has none, and leaves the large ones to others
+            self._is_large = _large.acquire(blocking=False)
         if len(self._rooms) < _DEPTH:
             self._rooms.append(memoryview(mmap.mmap(-1, _LARGE if self._is_large else PIECE)))
         return self._rooms[self._count % _DEPTH]

@@ -75,13 +75,15 @@ def test_takers_stand_back() -> None:
 
 
 def test_one_stream_at_a_time_has_large_rooms() -> None:
-    """And the next one has, once it has ended, also by an error."""
+    """And the next one has, once it has ended, also by an error; one that needs none keeps nobody from it."""
     for _ in range(2):
         with (
             contextlib.suppress(LookupError),
+            pipeline.Pipeline([]) as none,
             pipeline.Pipeline([]) as first,
             pipeline.Pipeline([]) as second,
         ):
+            none.send(b"x")
             assert len(first.room()) == 2 * pipeline.PIECE
             assert len(second.room()) == pipeline.PIECE
             raise LookupError
