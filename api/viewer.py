@@ -57,7 +57,7 @@ class Viewer:
         """The conditional members: where the bytes are, as far as this service shows that to the caller."""
         rows = places.ordered(record.locations)
         if self._is_multi:
-            named = [row.meta_data.get("store") for row in rows]
+            named = [stores.named(row.value, row.meta_data) for row in rows]
             if names := stores.in_order([name for name in named if name]) or _refused(record):
                 shown["stores"] = ",".join(names)
         if not self._shows_places or not self._may_see_places(record):

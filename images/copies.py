@@ -36,13 +36,18 @@ def copy(
     size, digest = known
     opened = stores.open_location(source)
     file = opened.path or _staged(image_id, size, opened, writer.on_bytes)
-    if file.stat().st_size != size:
+    try:
+        is_whole = file.stat().st_size == size
+    except FileNotFoundError as error:
+        raise errors.NotFound("The image's data are no longer in the store") from error
+    if not is_whole:
         raise errors.ImportFailed("The stored data are not as long as the record says")
     url, metadata = stores.add(store_id, image_id, file, writer, link=file != opened.path)
     made = stores.open_location(models.ImageLocation(value=url, meta_data=metadata))
     try:
         _check(made.path or file, digest, lambda: writer.on_bytes(size))
     except errors.ImportFailed:
+        writer.ready()  # by now it may be another worker's copy
         stores.delete(url, metadata)
         if not opened.path:
             file.unlink(missing_ok=True)  # the next try is to bring them again

@@ -57,20 +57,26 @@ class Told(io.FileIO):
 
 def add(driver: Any, image_id: str, source: Told, *, link: bool) -> tuple[str, dict[str, str]]:
     """What `stores.add` does, for a file store."""
-    with source:
-        target = pathlib.Path(driver._find_best_datadir(source.length)) / image_id
-        part = _part(target, source.writer.attempt)
-        try:
-            if not (link and _link_alone(source, part)):
-                _copy(source, part)
-            mode = driver.store_conf.filesystem_store_file_perm
-            if mode > 0:
-                part.chmod(int(str(mode), 8))
-            staging.sync(part)
-            _place(part, target, source.writer.ready)
-            staging.sync(target.parent)
-        finally:
-            part.unlink(missing_ok=True)
+    if not hasattr(driver, "multiple_datadirs"):
+        raise errors.Misconfigured(
+            "The store lacks an option: the log of this service's start says which"
+        )
+    target = pathlib.Path(driver._find_best_datadir(source.length)) / image_id
+    part = _part(target, source.writer.attempt)
+    try:
+        is_copy = not (link and _link_alone(source, part))
+        if is_copy:
+            _copy(source, part)
+        mode = driver.store_conf.filesystem_store_file_perm
+        if mode > 0:
+            part.chmod(int(str(mode), 8))
+        staging.sync(part)
+        if is_copy:
+            _compare(source, part)
+        _place(part, target, source.writer.ready)
+        staging.sync(target.parent)
+    finally:
+        part.unlink(missing_ok=True)
     metadata = dict(driver._get_metadata(str(target)))
     if driver.backend_group:
         metadata["store"] = driver.backend_group
@@ -173,6 +179,20 @@ def _copy(source: Told, target: pathlib.Path) -> None:
             new_file.send_off(sink.fileno(), done, moved)
             done += moved
             source.writer.on_bytes(done)
+
+
+def _compare(source: Told, copy: pathlib.Path) -> None:
+    """Read a copy back from the disk, where it is whole by now, and hold it against what was copied."""
+    wanted, found, done = bytearray(_READ_PIECE), bytearray(_READ_PIECE), 0
+    with copy.open("rb", buffering=0) as file:
+        os.posix_fadvise(
+            file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED
+        )  # or the page cache would answer
+        while count := os.preadv(source.fileno(), [wanted], done):
+            if file.readinto(found) != count or wanted[:count] != found[:count]:
+                raise errors.Unavailable("The disk does not give out what was copied to it")
+            done += count
+            source.writer.on_bytes(source.length)
 
 
 def _move(source: int, sink: int, most: int) -> int:

@@ -5,6 +5,7 @@ Contract section 2.5. The first check that fails answers; nothing is written bef
 
 import contextlib
 import dataclasses
+import datetime
 import threading
 from typing import Any
 
@@ -24,6 +25,7 @@ from images import (
     models,
     policy,
     quota,
+    removal,
     signatures,
     statuses,
     stores,
@@ -240,15 +242,26 @@ def _missing(
 
     Raises:
         Invalid: a store that holds it was named.
+        Conflict: its data are being removed from one at this moment.
     """
     rows = models.ImageLocation
-    query = sa.select(rows.meta_data).where(
-        rows.image_id == image.id, rows.status == "active", rows.deleted.is_(False)
+    query = sa.select(rows.value, rows.meta_data, rows.status, rows.updated_at).where(
+        rows.image_id == image.id, rows.deleted.is_(False)
     )
-    holders = {imports.store_of(metadata) for metadata in session.scalars(query)}
+    young = db.now() - datetime.timedelta(seconds=removal.ABANDONED)
+    holders, leaving = set(), set()
+    for row in session.execute(query):
+        if row.status == "active":
+            holders.add(stores.id_of(row.value, row.meta_data))
+        elif row.status == "pending_delete" and row.updated_at > young:
+            leaving.add(stores.id_of(row.value, row.meta_data))
     held = [name for name in chosen if name in holders]
     if held and not request.every_store:
         raise errors.Invalid(f"Image is already present at store '{held[0]}'")
+    if left := leaving.intersection(chosen) - holders:  # a late removal would take the copy
+        raise errors.Conflict(
+            f"The data of image {image.id} are being removed from store '{min(left)}'; try again later"
+        )
     return [name for name in chosen if name not in holders]
 
 

@@ -277,8 +277,8 @@ def _cross_off(
     )
     done = coming if store_ids is None else set(store_ids)
     marks[IMPORTING_TO].value = stores.listed(coming - done)
-    if failed:
-        marks[FAILED].value = stores.listed(lost | done)
+    # A store that has taken the bytes now may be one that has failed for an earlier worker.
+    marks[FAILED].value = stores.listed(lost | done if failed else lost - done)
 
 
 def _make_active(session: orm.Session, plan: Plan, staged: dict[str, Any], **seen: Any) -> bool:
@@ -358,7 +358,7 @@ def _discard(plan: Plan) -> None:
     """
     with db.transaction() as session:
         leases.hold(session, plan.lease)
-        recorded = _places(session, plan.image_id)
+        recorded = _meant(session, plan.image_id)
     for store_id in plan.stores:
         if store_id not in recorded:
             try:
@@ -378,13 +378,17 @@ def _give_back(session: orm.Session, plan: Plan) -> None:
 
 
 def _forget_locations(plan: Plan) -> None:
-    """Take back what this task has stored."""
+    """Take back what this task has stored; data that another location means as well stay."""
     with db.transaction() as session:
         leases.hold(session, plan.lease)
         places = _places(session, plan.image_id)
-        doomed = [row for store_id, row in places.items() if store_id in plan.stores]
-        for row in doomed:
+        kept = {row.value for store_id, row in places.items() if store_id not in plan.stores}
+        taken = [row for store_id, row in places.items() if store_id in plan.stores]
+        doomed = [row for row in taken if row.value not in kept]
+        for row in taken:
             row.status = "pending_delete"
+            if row.value in kept:
+                row.status, row.deleted, row.deleted_at = "deleted", True, db.now()
     for row in doomed:
         removal.delete_data(row.id, row.value, row.meta_data)
 
@@ -443,13 +447,17 @@ def _places(session: orm.Session, image_id: str) -> dict[str, models.ImageLocati
     query = sa.select(rows).where(
         rows.image_id == image_id, rows.status == "active", rows.deleted.is_(False)
     )
-    return {store_of(row.meta_data): row for row in session.scalars(query.order_by(rows.id))}
+    found = session.scalars(query.order_by(rows.id))
+    return {stores.id_of(row.value, row.meta_data): row for row in found}
 
 
-def store_of(metadata: dict[str, str] | None) -> str:
-    """The id of the store that a location's metadata name; the default one where there is one store."""
-    named = (metadata or {}).get("store") or (metadata or {}).get("backend")
-    return named if named and stores.multi() else stores.default_id()
+def _meant(session: orm.Session, image_id: str) -> set[str]:
+    """The stores that an image's record points at, also where its data wait to be scrubbed."""
+    rows = models.ImageLocation
+    query = sa.select(rows.value, rows.meta_data).where(
+        rows.image_id == image_id, rows.status.in_(("active", "pending_delete"))
+    )
+    return {stores.id_of(row.value, row.meta_data) for row in session.execute(query)}
 
 
 def unlock(session: orm.Session, plan: Plan, *, failed: bool) -> None:

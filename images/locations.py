@@ -19,6 +19,8 @@ from images import (
     context,
     db,
     errors,
+    import_requests,
+    imports,
     models,
     notifications,
     policy,
@@ -59,16 +61,18 @@ def ordered(rows: list[_Place]) -> list[_Place]:
     if len(rows) < 2 or not stores.multi():  # noqa: PLR2004 - one needs no order
         return rows
     weights = {store.id: store.weight for store in stores.configured()}
-    return sorted(rows, key=lambda row: -weights.get((row.meta_data or {}).get("store", ""), 0))
+    return sorted(rows, key=lambda row: -weights.get(_store_of(row) or "", 0))
+
+
+def _store_of(row: _Place) -> str | None:
+    return stores.named(row.value, row.meta_data)
 
 
 def preferring(rows: list[_Place], store_ids: list[str]) -> list[_Place]:
     """The rows in the order in which to try them: first those in these stores, as they are named."""
     place = {name: number for number, name in enumerate(store_ids)}
     last = len(place)
-    return sorted(
-        ordered(rows), key=lambda row: place.get((row.meta_data or {}).get("store", ""), last)
-    )
+    return sorted(ordered(rows), key=lambda row: place.get(_store_of(row) or "", last))
 
 
 def check_enabled() -> None:
@@ -322,12 +326,15 @@ def write(
     """Write a draft of the locked image down; the rows whose bytes are to be removed after the commit.
 
     Raises:
-        Conflict: the record was changed while the stores were asked.
+        Conflict: the record was changed while the stores were asked; or a location is to go while a task
+            holds the image.
         Invalid: the image does not say what its data are.
         LimitExceeded: the owner would have more than `user_storage_quota` (what is `allowed`).
     """
     if any(row.value not in sizes for row in found.added):
         raise errors.Conflict(f"Image {image.id} was changed meanwhile; try again")
+    if found.removed:  # it may be what a copy is made of, or all that stays when a copy fails
+        import_requests.check_lock(session, image)
     values: dict[str, Any] = {}
     if found.added and not image.size:
         values["size"] = sizes[found.added[0].value]
@@ -389,7 +396,7 @@ def leave_store(asker: context.Context, store_id: str, image_id: str) -> None:
     Raises:
         NotFound: there are not several stores, no such image, or its data are not in this store.
         Forbidden: the asker may not; or it is the image's only location.
-        Conflict: there is no such store, the image is not active, or its data are in use.
+        Conflict: there is no such store, the image is not active, a task holds it, or its data are in use.
         Unavailable: the store does not let go of them; it has them still.
     """
     if not stores.multi():
@@ -397,19 +404,21 @@ def leave_store(asker: context.Context, store_id: str, image_id: str) -> None:
     if store_id not in {store.id for store in stores.configured()}:
         raise errors.Conflict(f"The selected store {store_id} is not available on this node.")
     with db.transaction() as session:
-        image = catalog.get(session, asker, image_id, parts=("locations",), lock=True)
+        image = catalog.get(session, asker, image_id, parts=("locations", "properties"), lock=True)
         policy.enforce(asker, "get_image_location", image)
         policy.enforce(asker, "delete_image_location", image)
         row = _leaving(image, store_id)
+        import_requests.check_lock(session, image)  # as in `write`
         row.status, image.updated_at = "pending_delete", db.now()
         shared = sum(one.value == row.value for one in image.location_rows) > 1
     try:
         if not shared:
             stores.delete(row.value, row.meta_data)
     except (errors.Conflict, errors.Unavailable):
-        _mark(row.id, status="active")
+        _keep(image_id, row.id)
         raise
-    _mark(row.id, status="deleted", deleted=True, deleted_at=db.now())
+    with db.transaction() as session:
+        _mark(session, row.id, status="deleted", deleted=True, deleted_at=db.now())
 
 
 def _leaving(image: models.Image, store_id: str) -> models.ImageLocation:
@@ -422,15 +431,21 @@ def _leaving(image: models.Image, store_id: str) -> models.ImageLocation:
             "Cannot delete image data from the only store containing it. Consider deleting the image instead."
         )
     for row in ordered(image.location_rows):
-        if (row.meta_data or {}).get("store") == store_id:
+        if _store_of(row) == store_id:
             return row
     raise errors.NotFound(f"Image {image.id} is not stored in store {store_id}.")
 
 
-def _mark(row_id: int, **values: Any) -> None:
+def _keep(image_id: str, row_id: int) -> None:
+    """Have a location again whose store has kept the data; that of a deleted image goes on waiting."""
+    with db.transaction() as session:
+        if statuses.keep_image(session, image_id, *imports.USABLE):  # which locks it, too
+            _mark(session, row_id, status="active")
+
+
+def _mark(session: orm.Session, row_id: int, **values: Any) -> None:
     rows = models.ImageLocation
     update = sa.update(rows).where(
         rows.id == row_id, rows.status == "pending_delete", rows.deleted.is_(False)
     )
-    with db.transaction() as session:
-        session.execute(update.values(values), execution_options={"synchronize_session": False})
+    session.execute(update.values(values), execution_options={"synchronize_session": False})

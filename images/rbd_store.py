@@ -95,8 +95,7 @@ def add(driver: Any, image_id: str, source: file_store.Told) -> tuple[str, dict[
             since[1] = time.monotonic()
         source.writer.on_bytes(done)
 
-    with source:
-        url = store_client.in_thread(heard, lambda told: _write(driver, image_id, source, told))
+    url = store_client.in_thread(heard, lambda told: _write(driver, image_id, source, told))
     return url, store_client.metadata(driver)
 
 

@@ -5,6 +5,7 @@ stays so until it is scrubbed; without, a store that does not let go (somebody h
 why it comes back as it was. What a crash has left in between, upkeep ends (`images.upkeep`).
 """
 
+import contextlib
 import logging
 from collections.abc import Collection
 from typing import Any
@@ -29,6 +30,8 @@ from images import (
 
 LOG = logging.getLogger(__name__)
 
+#: Seconds after which nobody is removing bytes any more that were to be removed at once.
+ABANDONED = 3600
 #: What is done to rows through the session's back: none of them is looked at again.
 _UNSEEN = {"synchronize_session": False}
 
@@ -154,8 +157,16 @@ def _wait_again(session: orm.Session, image_id: str) -> None:
     session.execute(waiting.values(status="pending_delete"), execution_options=_UNSEEN)
 
 
-def delete_data(row_id: int, url: str, metadata: dict[str, str] | None) -> None:
-    """Remove a location's bytes, then mark its row; one that fails stays `pending_delete` for upkeep."""
+def delete_data(
+    row_id: int,
+    url: str,
+    metadata: dict[str, str] | None,
+    session: orm.Session | None = None,
+) -> None:
+    """Remove a location's bytes, then mark its row; one that fails stays `pending_delete` for upkeep.
+
+    Whoever keeps others from the image meanwhile gives the `session` in which that is.
+    """
     try:
         stores.delete(url, metadata)
     except errors.GantryError as error:
@@ -163,8 +174,8 @@ def delete_data(row_id: int, url: str, metadata: dict[str, str] | None) -> None:
             "Location %s waits for upkeep, its data could not be removed: %s", row_id, error
         )
         return
-    with db.transaction() as session:
-        _delete_locations(session, models.ImageLocation.id == row_id)
+    with contextlib.nullcontext(session) if session else db.transaction() as writing:
+        _delete_locations(writing, models.ImageLocation.id == row_id)
 
 
 def _delete_locations(session: orm.Session, which: sa.ColumnElement[bool]) -> None:

@@ -65,12 +65,11 @@ def _meaning(store: str, error: exceptions.ClientError) -> errors.GantryError:
 def add(driver: Any, image_id: str, source: file_store.Told) -> tuple[str, dict[str, str]]:
     """What `store_client.Client` says."""
     store_client.check_configured(driver, "s3_store_thread_pools")
-    with source:
-        store_client.alone(source.writer, lambda: _prepare(driver, image_id))
-        if source.length < driver.s3_store_large_object_size:
-            _send_whole(driver, image_id, source)
-        else:
-            _send_parts(driver, image_id, source)
+    store_client.alone(source.writer, lambda: _prepare(driver, image_id))
+    if source.length < driver.s3_store_large_object_size:
+        _send_whole(driver, image_id, source)
+    else:
+        _send_parts(driver, image_id, source)
     return _url(driver, image_id), store_client.metadata(driver)
 
 

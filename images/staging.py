@@ -26,6 +26,8 @@ LOG = logging.getLogger(__name__)
 
 #: What tells one file from another, and from itself after a change.
 _identity = operator.attrgetter("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
+#: So much of it stays the same when a file gets another link.
+_LINKED = 3
 
 
 class Source(Protocol):
@@ -254,13 +256,17 @@ def _read(
     return inspector.finish(), made.values()
 
 
-def facts(file: pathlib.Path) -> Facts | None:
-    """What was found out about this very file; None where it was changed since, or never inspected."""
+def facts(file: pathlib.Path, *, linked: bool = False) -> Facts | None:
+    """What was found out about this very file; None where it was changed since, or never inspected.
+
+    That a store has linked it changes it, too, unless that may be (`linked`): then only its bytes count.
+    """
     try:
         kept = json.loads(file.with_name(f"{file.name}.facts").read_text())
         kept["inspection"] = formats.Inspection(**kept["inspection"])
         known = Facts(**kept | {"identity": tuple(kept["identity"])})
-        return known if known.identity == _identity(file.stat()) else None
+        count = _LINKED if linked else None
+        return known if known.identity[:count] == _identity(file.stat())[:count] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

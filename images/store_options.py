@@ -3,14 +3,13 @@
 import importlib
 import importlib.metadata
 import logging
-import os
 
 import glance_store
 from glance_store import backend, multi_backend
 from glance_store import driver as store_driver
 from oslo_config import cfg
 
-from images import config, driver_libraries, errors
+from images import config, driver_libraries, errors, store_places
 
 #: The oldest glance_store: 0.26.0, with which the Rocky release came, breaks every upload.
 _OLDEST = (0, 26, 1)
@@ -31,6 +30,7 @@ def register(conf: cfg.ConfigOpts) -> None:
         conf.register_opts(backend._STORE_OPTS, group="glance_store")
         with driver_libraries.hidden({*conf.glance_store.stores, conf.glance_store.default_store}):
             glance_store.register_opts(conf)
+        store_places.check(conf)
         return
     bad = [name for name in conf.enabled_backends if name.startswith("os_glance_")]
     if bad:
@@ -42,7 +42,7 @@ def register(conf: cfg.ConfigOpts) -> None:
         conf.register_opts(store_driver.Store.MULTI_BACKEND_OPTIONS, group=name)
     if conf.glance_store.default_backend not in config.public_stores(conf):
         raise errors.Invalid("[glance_store] default_backend must name one of enabled_backends")
-    _check_directories(conf)
+    store_places.check(conf)
 
 
 def check_version(installed: str) -> None:
@@ -70,14 +70,3 @@ def _check_types(conf: cfg.ConfigOpts) -> None:
             raise errors.Invalid(
                 f"enabled_backends: the type {kind} of store {name} is not known, or lacks a library: {error}"
             ) from error
-
-
-def _check_directories(conf: cfg.ConfigOpts) -> None:
-    owners: dict[str, str] = {}
-    for name, kind in conf.enabled_backends.items():
-        datadir = conf[name].filesystem_store_datadir if kind == "file" else None
-        if not datadir:
-            continue
-        other = owners.setdefault(os.path.realpath(datadir), name)
-        if other != name:  # deleting from one store would delete the other one's bytes
-            raise errors.Invalid(f"the stores {other} and {name} share the directory {datadir}")

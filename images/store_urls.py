@@ -6,7 +6,7 @@ who adds a location is judged: what stands in the database is read as it is.
 """
 
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 _WEB_SCHEMES = ("http", "https")
@@ -23,6 +23,13 @@ def begins_with(url: str, prefix: str) -> bool:
     # A longer path would name another bucket or container of the same server.
     name = url.removeprefix(place)
     return bool(name) and ("/" not in name or not scheme.startswith(("s3", "swift")))
+
+
+def is_among(url: str, prefixes: Iterable[str]) -> bool:
+    """Whether a URL is one of a store whose URLs begin in one of these ways."""
+    if url.startswith("filesystem://"):  # the other name of `file`
+        url = url.replace("filesystem", "file", 1)
+    return any(begins_with(url, prefix) for prefix in prefixes)
 
 
 def is_own(driver: Any, url: str, place: Any) -> bool:

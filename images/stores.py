@@ -207,11 +207,45 @@ def holder_of(url: str) -> str | None:
         raise errors.Invalid("Invalid location: no store here takes URLs of its scheme")
     if not multi() and store_urls.is_own(known[scheme]["store"], url, _read_by_driver(url)):
         return None
-    for name in config.public_stores(config.CONF):
-        prefix = known[scheme][name]["store"].url_prefix if name in known[scheme] else None
-        if prefix and store_urls.begins_with(url, prefix):
-            return name
+    if multi() and (name := _by_url(url)):
+        return name
     raise errors.Invalid("Invalid location: no store here holds such data")
+
+
+def id_of(url: str, metadata: dict[str, Any] | None) -> str:
+    """The store that a location is in; the default one where nothing says it."""
+    return named(url, metadata) or default_id()
+
+
+def named(url: str, metadata: dict[str, Any] | None) -> str | None:
+    """The store that a location's metadata name, which are called `backend` in Rocky; else that of its URL.
+
+    Locations from the time of a single store name none, and a store's id may have changed since: these go by
+    their URL, as in Glance. None where that says nothing either.
+    """
+    said: str | None = (metadata or {}).get("store") or (metadata or {}).get("backend")
+    if said in _drivers() or not multi():
+        return said if said in _drivers() else None
+    return _by_url(url) or said
+
+
+def _by_url(url: str) -> str | None:
+    """The store whose URLs begin as this one."""
+    try:
+        scheme = urllib.parse.urlsplit(url).scheme
+    except ValueError:
+        return None
+    for store_id, driver in _drivers().items():
+        if scheme in driver.get_schemes() and store_urls.is_among(url, _beginnings(driver)):
+            return store_id
+    return None
+
+
+def _beginnings(driver: Any) -> list[str]:
+    """How the URLs of a store begin; a file store may have several directories."""
+    if _is_file(driver):
+        return [f"file://{directory}" for directory in file_store.directories(driver)]
+    return [driver.url_prefix] if driver.url_prefix else []
 
 
 def _read_by_driver(url: str) -> Any:
@@ -230,7 +264,7 @@ def size_of(url: str, metadata: dict[str, Any] | None) -> int:
     """
     driver, place = _resolve(url, metadata)
     if _is_web(driver):
-        return remote.size(url, _trust(metadata))
+        return remote.size(url, _trust(url, metadata))
     return _size(driver, place)
 
 
@@ -273,24 +307,36 @@ def add(
     everywhere. What an earlier try left under the image's name is replaced.
 
     Raises:
+        NotFound: there is no such file.
         StorageFull, Unavailable: the store cannot take it; nothing is left in the store.
     """
     driver = _drivers()[store_id]
-    if _is_file(driver):
-        with _translated(store_id):
-            return file_store.add(driver, image_id, file_store.Told(file, writer), link=link)
-    with _reached(driver, store_id) as client:
-        if client:
-            return client.add(driver, image_id, file_store.Told(file, writer))
-        writer.ready()
-        with file_store.Told(file, writer) as source:
+    with _opened(file, writer) as source:
+        if _is_file(driver):
+            with _translated(store_id):
+                return file_store.add(driver, image_id, source, link=link)
+        with _reached(driver, store_id) as client:
+            if client:
+                return client.add(driver, image_id, source)
+            writer.ready()
             url, size, _, _, metadata = driver.add(
                 image_id, source, source.length, config.CONF.hashing_algorithm
             )
-        if size != file.stat().st_size:
+        if size != source.length:
             delete(url, metadata)
             raise errors.Unavailable(f"The store {store_id} took {size} bytes, which is not all")
         return url, metadata
+
+
+def _opened(file: pathlib.Path, writer: Writer) -> file_store.Told:
+    """The file that is to be stored: what goes wrong here is not the store's fault."""
+    try:
+        return file_store.Told(file, writer)
+    except FileNotFoundError as error:
+        raise errors.NotFound("The data that were to be stored are gone") from error
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        raise errors.Unavailable(f"The data to be stored cannot be read: {why}") from error
 
 
 def discard(store_id: str, image_id: str, attempt: int) -> None:
@@ -334,7 +380,7 @@ def open_location(location: models.ImageLocation | records.Location) -> Opened:
     url, metadata = location.value, location.meta_data
     driver, place = _resolve(url, metadata)
     if _is_web(driver):
-        trust = _trust(metadata)
+        trust = _trust(url, metadata)
         return Opened(None, None, lambda offset, length: remote.read(url, offset, length, trust))
     size = _size(driver, place)
     if not _is_file(driver):
@@ -353,21 +399,12 @@ def _size(driver: Any, place: Any) -> int:
 
 
 def _resolve(url: str, metadata: dict[str, Any] | None) -> tuple[Any, Any]:
-    _drivers()
-    store_id = _named(metadata)
+    store_id = id_of(url, metadata)  # makes the drivers
     with _translated(store_id):
-        if multi() and store_id:
+        if multi():
             place = store_location.get_location_from_uri_and_backend(url, store_id)
             return multi_backend.get_store_from_store_identifier(store_id), place
-        if multi():  # stored before several stores were configured
-            return _drivers()[default_id()], store_location.get_location_from_uri_and_backend(
-                url, default_id()
-            )
         return glance_store.get_store_from_uri(url), store_location.get_location_from_uri(url)
-
-
-def _named(metadata: dict[str, Any] | None) -> str | None:
-    return (metadata or {}).get("store") or (metadata or {}).get("backend")
 
 
 def _is_web(driver: Any) -> bool:
@@ -378,8 +415,8 @@ def _is_file(driver: Any) -> bool:
     return "file" in driver.get_schemes()
 
 
-def _trust(metadata: dict[str, Any] | None) -> remote.Trust:
-    conf = config.CONF[_named(metadata) or default_id()] if multi() else config.CONF.glance_store
+def _trust(url: str, metadata: dict[str, Any] | None) -> remote.Trust:
+    conf = config.CONF[id_of(url, metadata)] if multi() else config.CONF.glance_store
     return remote.trust(conf)
 
 

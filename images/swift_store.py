@@ -74,14 +74,13 @@ def add(driver: Any, image_id: str, source: file_store.Told) -> tuple[str, dict[
     """What `store_client.Client` says."""
     store_client.check_configured(driver, "container")
     place = driver.create_location(image_id)
-    with source:
-        store_client.alone(source.writer, lambda: _have_container(driver, place))
-        if source.length < driver.large_object_size:
-            kept = _send_whole(driver, place, source)
-        else:
-            kept = _send_segments(driver, place, source)
-        tidy = functools.partial(_remove_others, driver, place, kept)
-        store_client.alone(source.writer, tidy, source.length)
+    store_client.alone(source.writer, lambda: _have_container(driver, place))
+    if source.length < driver.large_object_size:
+        kept = _send_whole(driver, place, source)
+    else:
+        kept = _send_segments(driver, place, source)
+    tidy = functools.partial(_remove_others, driver, place, kept)
+    store_client.alone(source.writer, tidy, source.length)
     url = place.get_uri(credentials_included=_shows_credentials(driver))
     return url, store_client.metadata(driver)
 

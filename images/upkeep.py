@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable
 from concurrent import futures
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
@@ -43,8 +44,6 @@ _NEVER = 24 * 3600
 _STAGED = re.compile(r"([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})(?:\..*)?")
 #: A download that an attempt has begun.
 _ATTEMPT = re.compile(r"[^.]+\.([0-9]+)\.part")
-#: Seconds after which nobody is removing bytes any more that were to be removed at once.
-_ABANDONED = 3600
 #: Rows that one run looks at; the rest waits for the next one.
 _AT_ONCE = 100
 #: Statuses in which an image's places may be about to be written to, or are waited for by others.
@@ -177,31 +176,52 @@ def _patience(session: orm.Session, image_ids: list[str]) -> dict[str, float]:
 def _is_outdated(file: pathlib.Path, attempt: int) -> bool:
     """Whether an earlier attempt was writing this, and the present one has not gone on with it."""
     found = _ATTEMPT.fullmatch(file.name)
-    return found is not None and int(found[1]) < attempt and _silence(file) > _ABANDONED
+    return found is not None and int(found[1]) < attempt and _silence(file) > removal.ABANDONED
 
 
 def finish_deletions() -> int:
     """Remove the bytes of deleted locations that their store did not let go of; how many tries that took."""
+    with db.reading() as session:
+        waiting = list(session.execute(_deletions().limit(_AT_ONCE)))
+    for row in waiting:
+        if row.status == "deleted":
+            removal.delete_data(row.id, row.value, row.meta_data)
+        else:
+            _leave_alone_or_delete(row.image_id, row.id)
+    return len(waiting)
+
+
+def _leave_alone_or_delete(image_id: str, row_id: int) -> None:
+    """Judge again, and remove, while nothing can begin for the image, with new data in the same place."""
+    with db.transaction() as session:
+        statuses.hold_image(session, image_id)
+        for row in session.execute(_deletions().where(models.ImageLocation.id == row_id)):
+            removal.delete_data(row.id, row.value, row.meta_data, session)
+
+
+def _deletions() -> sa.Select[tuple[str, str, int, str, dict[str, Any]]]:
+    """Locations whose bytes are to be removed, and nobody is about to do it."""
     location, image = models.ImageLocation, models.Image
     same = orm.aliased(location)
     # The same place may hold new data of an image that lives on: then it is not ours to empty.
     used_again = sa.exists().where(
         same.image_id == location.image_id, same.value == location.value, same.status == "active"
     )
-    old = db.now() - datetime.timedelta(seconds=_ABANDONED)
-    left = sa.and_(image.status.not_in(_UNSETTLED), location.updated_at < old, ~used_again)
-    query = (
-        sa.select(location.id, location.value, location.meta_data)
+    old = db.now() - datetime.timedelta(seconds=removal.ABANDONED)
+    settled = image.status.not_in(_UNSETTLED) & ~leftovers.is_worked_on(image.id)
+    left = sa.and_(settled, location.updated_at < old, ~used_again)
+    return (
+        sa.select(
+            image.id.label("image_id"),
+            image.status,
+            location.id,
+            location.value,
+            location.meta_data,
+        )
         .join(image, image.id == location.image_id)
         .where(location.status == "pending_delete", location.deleted.is_(False))
         .where(sa.or_(image.status == "deleted", left))
-        .limit(_AT_ONCE)
     )
-    with db.reading() as session:
-        waiting = list(session.execute(query))
-    for row in waiting:
-        removal.delete_data(row.id, row.value, row.meta_data)
-    return len(waiting)
 
 
 def scrub() -> int:
@@ -213,7 +233,7 @@ def scrub() -> int:
     delayed = sa.exists().where(location.image_id == image.id, location.status == "pending_delete")
     now = db.now()
     due = now - datetime.timedelta(seconds=config.CONF.scrub_time)
-    abandoned = now - datetime.timedelta(seconds=_ABANDONED)
+    abandoned = now - datetime.timedelta(seconds=removal.ABANDONED)
     query = (
         sa.select(image.id)
         .where(image.status == "pending_delete", image.deleted.is_(True))

@@ -117,8 +117,9 @@ def upload(
     except BaseException as error:
         if notifications.enabled:
             _tell_of_failure(image_id, error)
-        if not give_back(image_id, "saving") and isinstance(error, errors.Unavailable):
-            # No store can take a file that a deletion has removed.
+        if not give_back(image_id, "saving") and isinstance(
+            error, errors.NotFound | errors.Unavailable
+        ):  # no store can take a file that a deletion has removed
             raise errors.Gone(_DELETED.format(image_id)) from error
         raise
     staging.remove(image_id)

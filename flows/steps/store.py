@@ -10,7 +10,7 @@ import tenacity
 from taskflow import task
 
 from flows import watch as watching
-from images import config, errors, imports, leases, notifications, stores
+from images import config, errors, imports, leases, notifications, staging, stores
 
 LOG = logging.getLogger(__name__)
 
@@ -49,15 +49,24 @@ class Store(task.Task):
             imports.prepare(plan, self._store_id)
         writer = writer_for(watch, heard)
         file = pathlib.Path(staged["path"])
-        put = functools.partial(stores.add, self._store_id, plan.image_id, file, writer)
         try:
-            place = patiently(watch, self.name, put)
+            place = patiently(watch, self.name, functools.partial(self._put, plan, file, writer))
         except errors.Stopped:
             raise
         except errors.GantryError as error:
             return miss(watch, self._store_id, error)
         write_down(watch, self._store_id, place, staged, digest)
         return ""
+
+    def _put(
+        self, plan: imports.Plan, file: pathlib.Path, writer: stores.Writer
+    ) -> tuple[str, dict[str, str]]:
+        place = stores.add(self._store_id, plan.image_id, file, writer)
+        if staging.facts(file, linked=True) is None:
+            writer.ready()  # by now it may be another worker's
+            stores.delete(*place)
+            raise errors.ImportFailed("The staged data have changed since they were digested")
+        return place
 
 
 def patiently(watch: watching.Watch, step: str, work: Callable[[], T]) -> T:
