@@ -6,7 +6,7 @@ goes from staging when an import ends, would be gone from the other one too, and
 
 import os
 import urllib.parse
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
 from oslo_config import cfg
@@ -17,8 +17,8 @@ from images import config, errors
 _Place = tuple[Hashable, str]
 
 
-def check(conf: cfg.ConfigOpts) -> None:
-    """Judge the configured stores, whose options must be registered.
+def check(conf: cfg.ConfigOpts, options: Mapping[str, Any]) -> None:
+    """Judge the configured stores: these are their options by their ids, where there are several.
 
     Places that two configurations reach in different ways (two mounts of one export, two names of one server)
     cannot be told here.
@@ -27,7 +27,7 @@ def check(conf: cfg.ConfigOpts) -> None:
         Invalid: two share a place.
     """
     owners: dict[Hashable, str] = {}
-    for owner, (place, words) in _owned(conf):
+    for owner, (place, words) in _owned(conf, options):
         other = owners.setdefault(place, owner)
         if other != owner:
             raise errors.Invalid(
@@ -36,7 +36,7 @@ def check(conf: cfg.ConfigOpts) -> None:
             )
 
 
-def _owned(conf: cfg.ConfigOpts) -> Iterator[tuple[str, _Place]]:
+def _owned(conf: cfg.ConfigOpts, options: Mapping[str, Any]) -> Iterator[tuple[str, _Place]]:
     if not conf.enabled_backends:
         yield "the staging area", _directory(urllib.parse.urlsplit(conf.node_staging_uri).path)
         if "file" in (*conf.glance_store.stores, conf.glance_store.default_store):
@@ -48,7 +48,7 @@ def _owned(conf: cfg.ConfigOpts) -> Iterator[tuple[str, _Place]]:
         yield "the staging area", _directory(staging)
     for name, kind in config.public_stores(conf).items():
         if kind in _PLACES:
-            for place in _PLACES[kind](conf[name]):
+            for place in _PLACES[kind](options[name]):
                 yield f"the store {name}", place
 
 

@@ -102,14 +102,7 @@ class Opened:
 @functools.cache
 def _drivers() -> dict[str, Any]:
     """Every store's driver by the store's id, made once in each process."""
-    conf = config.CONF
-    if multi():
-        multi_backend.create_multi_stores(conf, reserved_stores=dict(config.RESERVED_STORES))
-        names = {name: name for name in config.public_stores(conf)}
-        return {n: multi_backend.get_store_from_store_identifier(n) for n in names}
-    glance_store.create_stores(conf)
-    default = conf.glance_store.default_store or "file"
-    return {default: glance_store.get_store_from_scheme(default)}
+    return store_options.make_drivers(config.CONF)
 
 
 def reset() -> None:
@@ -264,7 +257,7 @@ def size_of(url: str, metadata: dict[str, Any] | None) -> int:
     """
     driver, place = _resolve(url, metadata)
     if _is_web(driver):
-        return remote.size(url, _trust(url, metadata))
+        return remote.size(url, _trust(driver))
     return _size(driver, place)
 
 
@@ -380,7 +373,7 @@ def open_location(location: models.ImageLocation | records.Location) -> Opened:
     url, metadata = location.value, location.meta_data
     driver, place = _resolve(url, metadata)
     if _is_web(driver):
-        trust = _trust(url, metadata)
+        trust = _trust(driver)
         return Opened(None, None, lambda offset, length: remote.read(url, offset, length, trust))
     size = _size(driver, place)
     if not _is_file(driver):
@@ -415,9 +408,11 @@ def _is_file(driver: Any) -> bool:
     return "file" in driver.get_schemes()
 
 
-def _trust(url: str, metadata: dict[str, Any] | None) -> remote.Trust:
-    conf = config.CONF[id_of(url, metadata)] if multi() else config.CONF.glance_store
-    return remote.trust(conf)
+def _trust(driver: Any) -> remote.Trust:
+    conf = config.CONF
+    if multi():
+        return remote.trust(store_options.of_store(conf, driver.backend_group, driver))
+    return remote.trust(conf.glance_store)
 
 
 def _read(driver: Any, place: Any, offset: int, length: int) -> Iterator[bytes]:
