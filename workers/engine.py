@@ -41,9 +41,6 @@ _ENDED = (states.SUCCESS, states.REVERTED)
 #: States of a step that are kept; one that is running, or being undone, is run or undone again.
 _TOLD = (states.SUCCESS, states.FAILURE)
 
-#: Stores that are written at the same time.
-_MOST = 8
-
 #: The flow of each kind of work: of a task's type, and of copies.
 FLOWS: dict[str, Callable[[imports.Plan], linear_flow.Flow]] = {
     "api_image_import": import_image.build,
@@ -130,17 +127,17 @@ def _refuse(
 
 @contextlib.contextmanager
 def _kind(plan: imports.Plan) -> Iterator[dict[str, Any]]:
-    """The engine, for `engines.load`: each of several stores is written in a thread, one needs none.
+    """The engine, for `engines.load`: each store that is written beside others has a thread, one needs none.
 
     Where a step leaves (`Abandoned`), the end of this waits for the others, which are told to leave as well.
     """
-    several = len(plan.stores)
+    several = min(len(plan.stores), config.CONF.image_import_opts.max_parallel_stores)
     if several == 1:
         yield {"engine": "serial"}
         return
     # The pool that TaskFlow would make itself is futurist's, whose idle threads look up once a second only:
     # each import would take a second longer.
-    with concurrent.futures.ThreadPoolExecutor(min(several, _MOST)) as pool:
+    with concurrent.futures.ThreadPoolExecutor(several) as pool:
         yield {"engine": "parallel", "executor": pool}
 
 
