@@ -66,7 +66,7 @@ def create_app(files: Sequence[str] | None = None) -> "WSGIApplication":
     # All that the first request of a kind would have to wait for.
     policy.load()
     schemas.load()
-    methods.installed()
+    methods.load()
     queue.load()
     image_cache.prepare()
     app: WSGIApplication = routes(asks_keystone=auth.asks_keystone()).wsgi_app

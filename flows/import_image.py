@@ -1,8 +1,5 @@
 """The flow of an import: fetch, inspect, what plugins do, digest, store, activate."""
 
-import functools
-import importlib.metadata
-
 from taskflow import task
 from taskflow.patterns import linear_flow, unordered_flow
 
@@ -18,10 +15,15 @@ from flows.steps import (
     store,
     tidy,
 )
-from images import config, errors, imports, quota
+from images import config, entry_points, errors, imports, quota
 
 #: Entry points of the steps that `image_import_plugins` may name.
 GROUP = "gantry.import_steps"
+#: What the steps of `build` are called, besides those of the stores.
+_OURS = (
+    *("claim", "create", "afford", "fetch", "compare", "inspect", "reserve"),
+    *("digest", "activate", "tidy"),
+)
 
 
 def build(plan: imports.Plan, *before: task.Task) -> linear_flow.Flow:
@@ -48,17 +50,30 @@ def plugins() -> list[task.Task]:
     """The steps of `[image_import_opts] image_import_plugins`, in that order.
 
     Raises:
-        Invalid: there is no such plugin.
+        Invalid: there is no such plugin, it cannot be loaded, or its step cannot stand in the flow.
     """
-    names = config.CONF.image_import_opts.image_import_plugins
-    unknown = [name for name in names if name not in _known()]
-    if unknown:
+    names: list[str] = config.CONF.image_import_opts.image_import_plugins
+    known = entry_points.found(GROUP)
+    if unknown := [name for name in names if name not in known]:
         raise errors.Invalid(
-            f"image_import_plugins: there is no plugin {unknown[0]}; there are {sorted(_known())}"
+            f"image_import_plugins: there is no plugin {unknown[0]}; there are {sorted(known)}"
         )
-    return [_known()[name]() for name in names]
+    if twice := [name for name in known if names.count(name) > 1]:
+        raise errors.Invalid(f"image_import_plugins: {twice[0]} is named twice")
+    try:
+        steps: list[task.Task] = [entry_points.made(GROUP, name) for name in names]
+    except errors.Invalid as error:
+        raise errors.Invalid(f"image_import_plugins: {error}") from error
+    _check_names(dict(zip(names, steps, strict=True)))
+    return steps
 
 
-@functools.cache
-def _known() -> dict[str, type[task.Task]]:
-    return {one.name: one.load() for one in importlib.metadata.entry_points(group=GROUP)}
+def _check_names(steps: dict[str, task.Task]) -> None:
+    """TaskFlow knows a step by its name: no two of a flow may have the same."""
+    taken = set(_OURS)
+    for plugin, step in steps.items():
+        if step.name in taken or step.name.startswith("store:"):
+            raise errors.Invalid(
+                f"image_import_plugins: the step of {plugin} is called {step.name}, as another one is"
+            )
+        taken.add(step.name)

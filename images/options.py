@@ -216,6 +216,13 @@ _IMAGE_IMPORT = [
         default=[],
         help="Steps between inspecting and storing, in this order, in brackets: [image_conversion].",
     ),
+    cfg.IntOpt(
+        "max_parallel_stores",
+        default=8,
+        min=1,
+        help="Stores that one import, or copy, writes at the same time. Glance's default is 1, one after the "
+        "other; here they are written side by side, and each is digested and tried again by itself.",
+    ),
 ]
 
 _CONVERSION = [

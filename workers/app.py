@@ -5,13 +5,18 @@ from typing import Any
 from celery import signals
 
 from flows import box, import_image
-from images import cache, db, errors, queue, service
+from images import cache, db, errors, methods, queue, service
 from workers import hosts, jobs, liveness, memory, reloading, schedule
 
 conf = service.start()
 db.abandon_on_outage()
 cache.prepare()
-import_image.plugins()  # a plugin that is not there must stop the start, not the first import
+# What cannot be used must stop the start, not the first import.
+methods.load()
+try:
+    import_image.plugins()
+except errors.Invalid as error:
+    raise SystemExit(f"gantry: the configuration cannot be used: {error}") from error
 
 app = queue.app
 app.conf.update(

@@ -12,7 +12,9 @@ already, and why, must not be forgotten.
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import json
+import logging
 import pathlib
 import time
 import uuid
@@ -22,21 +24,22 @@ from typing import Any
 import sqlalchemy as sa
 from taskflow import engines, states
 from taskflow import exceptions as flow_errors
+from taskflow import storage as flow_storage
 from taskflow.patterns import linear_flow
 from taskflow.persistence import models as flow_models
-from taskflow.types import notifier
+from taskflow.types import failure, notifier
 
 from flows import add_location, copy_image, import_image, import_task
 from flows import watch as watching
+from flows.steps import admit, claim
 from images import config, db, errors, imports, leases, location_tasks, models
+
+LOG = logging.getLogger(__name__)
 
 #: States of a flow of which nothing has to be remembered.
 _ENDED = (states.SUCCESS, states.REVERTED)
 #: States of a step that are kept; one that is running, or being undone, is run or undone again.
-_TOLD = (states.SUCCESS, states.FAILURE, states.REVERT_FAILURE)
-
-#: Stores that are written at the same time.
-_MOST = 8
+_TOLD = (states.SUCCESS, states.FAILURE)
 
 #: The flow of each kind of work: of a task's type, and of copies.
 FLOWS: dict[str, Callable[[imports.Plan], linear_flow.Flow]] = {
@@ -61,51 +64,93 @@ def run(plan: imports.Plan, watch: watching.Watch) -> None:
 
 
 def _failure(plan: imports.Plan, watch: watching.Watch, kind: dict[str, Any]) -> str | None:
-    """Run a task's flow; the cause where it has failed."""
-    flow = FLOWS[plan.kind](plan)
-    detail = _begun(plan, flow) or flow_models.FlowDetail(flow.name, str(uuid.uuid4()))
-    keeper = _Keeper(plan.lease, detail)
-    engine = engines.load(flow, flow_detail=detail, **kind)
-    engine.storage.inject({"watch": watch}, transient=True)
-    engine.atom_notifier.register(notifier.Notifier.ANY, keeper.note)
+    """Run a task's flow; the cause where it has failed.
+
+    A plugin may break it in any way: where it cannot be made, or not be undone, the smallest one ends the
+    task.
+    """
+    storage, keeper = None, None
     try:
+        flow = _refusal(plan) if plan.refusal else FLOWS[plan.kind](plan)
+        detail = _begun(plan, flow) or flow_models.FlowDetail(flow.name, str(uuid.uuid4()))
+        keeper = _Keeper(plan.lease, detail)
+        engine = engines.load(flow, flow_detail=detail, **kind)
+        storage = engine.storage
+        storage.inject({"watch": watch}, transient=True)
+        engine.atom_notifier.register(notifier.Notifier.ANY, keeper.note)
         engine.run()
-    except errors.GantryError as error:
-        return str(error)
-    except flow_errors.WrappedFailure as several:
-        return str(next(iter(several)).exception_str)
+    except Exception as error:
+        if not plan.refusal and not _has_ended(storage):
+            return _refuse(plan, watch, kind, _causes(storage, error))
+        if isinstance(error, flow_errors.WrappedFailure):
+            return str(next(iter(error)).exception_str)
+        if isinstance(error, errors.GantryError):
+            return str(error)
+        raise
     finally:
-        if keeper.has_kept and engine.storage.get_flow_state() in _ENDED:
+        if keeper is not None and keeper.has_kept and _has_ended(storage):
             _forget(plan.lease.task_id)
     return None
 
 
+def _has_ended(storage: flow_storage.Storage | None) -> bool:
+    """Whether a flow has done all that it had to; one that could not even be made has not."""
+    return storage is not None and storage.get_flow_state() in _ENDED
+
+
+def _causes(storage: flow_storage.Storage | None, error: Exception) -> dict[str, failure.Failure]:
+    """Why a flow has not ended: the failures of its steps, else what was raised where it was made."""
+    if storage is None:
+        return {"flow": failure.Failure.from_exception(error)}
+    for step, unable in storage.get_revert_failures().items():
+        LOG.error("The step %s could not be undone:\n%s", step, unable.traceback_str)
+    steps: dict[str, failure.Failure] = storage.get_execute_failures()
+    return steps or {"flow": failure.Failure.from_exception(error)}
+
+
+def _refusal(plan: imports.Plan) -> linear_flow.Flow:
+    """The smallest flow: its one step refuses the task, and ends it badly by its revert."""
+    first = admit.Admit if plan.kind == location_tasks.KIND else claim.Claim
+    return linear_flow.Flow("refusal").add(first("claim"))
+
+
+def _refuse(
+    plan: imports.Plan,
+    watch: watching.Watch,
+    kind: dict[str, Any],
+    causes: dict[str, failure.Failure],
+) -> str | None:
+    """End a task whose own flow could not be made, or could not be undone; the cause."""
+    watch.plan = dataclasses.replace(plan, refusal=claim.cause(plan, causes))
+    return _failure(watch.plan, watch, kind)
+
+
 @contextlib.contextmanager
 def _kind(plan: imports.Plan) -> Iterator[dict[str, Any]]:
-    """The engine, for `engines.load`: each of several stores is written in a thread, one needs none.
+    """The engine, for `engines.load`: each store that is written beside others has a thread, one needs none.
 
     Where a step leaves (`Abandoned`), the end of this waits for the others, which are told to leave as well.
     """
-    several = len(plan.stores)
+    several = min(len(plan.stores), config.CONF.image_import_opts.max_parallel_stores)
     if several == 1:
         yield {"engine": "serial"}
         return
     # The pool that TaskFlow would make itself is futurist's, whose idle threads look up once a second only:
     # each import would take a second longer.
-    with concurrent.futures.ThreadPoolExecutor(min(several, _MOST)) as pool:
+    with concurrent.futures.ThreadPoolExecutor(several) as pool:
         yield {"engine": "parallel", "executor": pool}
 
 
 def _begun(plan: imports.Plan, flow: linear_flow.Flow) -> flow_models.FlowDetail | None:
     """What an earlier attempt has left, where it can be gone on with.
 
-    It cannot where the files are gone that its steps have made (they lie on a host that is no more), and
-    where even undoing it has failed. A task that must not go on begins anew, to be refused by its first step.
+    It cannot where the files are gone that its steps have made (they lie on a host that is no more). A task
+    that must not go on is only refused.
     """
     if plan.lease.attempt == 1 or plan.refusal:
         return None
     detail = _load(plan.lease.task_id, flow.name)
-    if detail is None or any(atom.revert_failure for atom in detail):
+    if detail is None:
         return None
     if any(atom.failure for atom in detail):
         return detail

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from oslo_config import cfg, generator
 
-from images import errors, service
+from images import errors, methods, service
 
 #: What the topic says of itself.
 TEXT = "a sample of the configuration, and whether the one here can be used"
@@ -66,5 +66,6 @@ def _write(file: TextIO) -> None:
 
 def _check(_: argparse.Namespace) -> int:
     service.check_places()
+    methods.load()
     print("The configuration can be used.")
     return 0

@@ -6,11 +6,10 @@ entry-point group `gantry.import_methods`.
 
 import dataclasses
 import functools
-import importlib.metadata
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from images import config, context, errors, staging
+from images import config, context, entry_points, errors, staging
 
 GROUP = "gantry.import_methods"
 
@@ -88,33 +87,51 @@ class Method(Protocol):
         """
 
 
+def load() -> None:
+    """Read the code of the methods that are enabled, so that no request or task has to wait for it.
+
+    Raises:
+        SystemExit: one of them cannot be loaded. One that is not installed is only unknown (`get`).
+    """
+    try:
+        for name in config.CONF.enabled_import_methods:
+            if name in entry_points.found(GROUP):
+                _made(name)
+    except errors.Invalid as error:
+        raise SystemExit(
+            f"gantry: the configuration cannot be used: enabled_import_methods: {error}"
+        ) from error
+
+
 @functools.cache
-def installed() -> dict[str, Method]:
-    """All methods that are installed, by their names; their code is read by the first call."""
-    found = importlib.metadata.entry_points(group=GROUP)
-    return {entry.name: entry.load()() for entry in found}
+def _made(name: str) -> Method:
+    made: Method = entry_points.made(GROUP, name)
+    return made
 
 
 def get(name: object) -> Method:
     """The method of this name, if the operator has enabled it.
 
     Raises:
-        Invalid: it is not known or not enabled.
+        Invalid: it is not known or not enabled, or cannot be loaded.
     """
     enabled = config.CONF.enabled_import_methods
-    if name not in enabled or name not in installed():
+    if name not in enabled or name not in entry_points.found(GROUP):
         raise errors.Invalid(
             f"Unknown import method name '{name}'; enabled here: {', '.join(enabled)}"
         )
-    return installed()[str(name)]
+    return _made(str(name))
 
 
 def named(name: str) -> Method:
     """The method of a task that was accepted, whether or not the operator has disabled it since.
 
     Raises:
-        ImportFailed: it is no longer installed.
+        ImportFailed: it is no longer installed, or cannot be loaded.
     """
-    if name not in installed():
+    if name not in entry_points.found(GROUP):
         raise errors.ImportFailed(f"The import method {name} is not installed here")
-    return installed()[name]
+    try:
+        return _made(name)
+    except errors.Invalid as error:
+        raise errors.ImportFailed(f"The import method {error}") from error

@@ -25,7 +25,7 @@ COPY = {"name": "copy-image"}
 PATIENCE = 60
 
 
-def start(caller: Caller, room: pathlib.Path) -> Api:
+def start(caller: Caller, room: pathlib.Path, more: str = "") -> Api:
     """An administrator of a service with four file stores, and the web to read from."""
     sections = "".join(f"[{name}]\nfilesystem_store_datadir = {room}/{name}\n" for name in NAMES)
     backends = ",".join(f"{name}:file" for name in NAMES)
@@ -36,7 +36,8 @@ def start(caller: Caller, room: pathlib.Path) -> Api:
         f"[glance_store]\ndefault_backend = one\n"
         f"[os_glance_staging_store]\nfilesystem_store_datadir = {room}/staging\n"
         f"{web.LOOPBACK}"
-        "[gantry]\nretry_pause = 0.01\ntries = 2\nheartbeat_seconds = 0.1\n",
+        "[gantry]\nretry_pause = 0.01\ntries = 2\nheartbeat_seconds = 0.1\n"
+        f"{more}",
     )
 
 
@@ -93,6 +94,45 @@ def test_copies_are_made_at_the_same_time(api: Api, tmp_path: pathlib.Path) -> N
     with Meeting(begun(importing.asked(api, image_id, COPY, **ALL))) as watch:
         assert len(watch.plan.stores) == len(NAMES) - 1
         engine.run(watch.plan, watch)
+    check_whole(api, image_id, tmp_path)
+
+
+class Threads(importing.Watch):
+    """Remembers which threads have written stores, and lets no store go on before `width` have begun."""
+
+    def __init__(self, plan: imports.Plan, width: int) -> None:
+        super().__init__(plan)
+        self.threads: set[int] = set()
+        self._some = threading.Barrier(width, timeout=PATIENCE)
+
+    def report(self, step: str, done: int, total: int | None) -> None:
+        is_first = step.startswith(("store:", "copy:")) and step not in self.steps
+        super().report(step, done, total)
+        if is_first:
+            self.threads.add(threading.get_ident())
+            self._some.wait()
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_the_operator_bounds_how_many_are_written_at_the_same_time(
+    caller: Caller, tmp_path: pathlib.Path, width: int
+) -> None:
+    bound = f"[image_import_opts]\nmax_parallel_stores = {width}\n"
+    api = start(caller, tmp_path, bound)
+    image_id = importing.staged(api, DATA)
+    with Threads(begun(importing.asked(api, image_id, **ALL)), width) as watch:
+        engine.run(watch.plan, watch)
+    assert len(watch.threads) == width
+    check_whole(api, image_id, tmp_path)
+
+
+def test_copies_are_made_one_after_the_other(caller: Caller, tmp_path: pathlib.Path) -> None:
+    api = start(caller, tmp_path, "[image_import_opts]\nmax_parallel_stores = 1\n")
+    image_id = api.create(**importing.FORMATS)
+    assert api.put(image_id, DATA).status_code == 204
+    with Threads(begun(importing.asked(api, image_id, COPY, **ALL)), 1) as watch:
+        engine.run(watch.plan, watch)
+    assert watch.threads == {threading.get_ident()}
     check_whole(api, image_id, tmp_path)
 
 

@@ -1,16 +1,13 @@
 """A third party's plugins: a file and a line for each in a distribution that nobody here knows."""
 
-import importlib
 import pathlib
-import sys
-import textwrap
 from collections.abc import Iterator
 
 import pytest
 
 from flows import import_image
-from images import errors, methods, staging
-from tests.functional import importing
+from images import errors, staging
+from tests.functional import distributions, importing
 from tests.functional.conftest import Caller
 
 MODULE = '''
@@ -83,30 +80,10 @@ image_import_plugins = [no_op,acme_sign,image_decompression]
 """
 
 
-def _forget() -> None:
-    """What this process has found installed."""
-    sys.modules.pop("acme_images", None)
-    importlib.invalidate_caches()
-    methods.installed.cache_clear()
-    import_image._known.cache_clear()
-
-
 @pytest.fixture
-def installed(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As pip installs it: the file, and beside it what the distribution says of itself."""
-    room = tmp_path / "site"
-    about = room / "acme_images-1.0.dist-info"
-    about.mkdir(parents=True)
-    (room / "acme_images.py").write_text(textwrap.dedent(MODULE))
-    about.joinpath("METADATA").write_text(
-        "Metadata-Version: 2.1\nName: acme-images\nVersion: 1.0\n"
-    )
-    about.joinpath("entry_points.txt").write_text(ENTRY_POINTS)
-    monkeypatch.syspath_prepend(str(room))
-    _forget()
-    yield
-    monkeypatch.undo()
-    _forget()
+def installed(tmp_path: pathlib.Path) -> Iterator[None]:
+    with distributions.installed(tmp_path / "site", MODULE, ENTRY_POINTS):
+        yield
 
 
 @pytest.mark.usefixtures("installed")

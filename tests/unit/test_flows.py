@@ -1,5 +1,6 @@
 """The flows as contracts: what they need, in what order, and what each step gives; no engine runs."""
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -80,6 +81,14 @@ def test_plugins_are_the_operator_s(configure: Configure) -> None:
     configure("[image_import_opts]\nimage_import_plugins = [no_such]")
     with pytest.raises(errors.Invalid, match="no_such"):
         names("file")
+
+
+def test_the_names_that_no_plugin_s_step_may_have(configure: Configure) -> None:
+    """They are those of the longest flow that there is."""
+    quota = "[DEFAULT]\nuser_storage_quota = 1GB\n"
+    configure(f"{quota}[image_import_opts]\nimage_import_plugins = []\n")
+    longest = import_task.build(dataclasses.replace(plan("a"), expected={"sha512": "0"}))
+    assert {node.name for node, _ in longest.iter_nodes()} - {"stores"} == set(import_image._OURS)
 
 
 def test_every_kind_of_work_has_a_flow() -> None:
