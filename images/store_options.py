@@ -96,13 +96,12 @@ def make_drivers(conf: cfg.ConfigOpts) -> dict[str, Any]:
             store_location.register_scheme_map(dict.fromkeys(driver.get_schemes(), about))
         default = conf.glance_store.default_store or "file"
         return {default: glance_store.get_store_from_scheme(default)}
-    reserved = dict(config.RESERVED_STORES)
+    reserved, made = dict(config.RESERVED_STORES), {}
     for kind, driver, name in multi_backend._load_multi_stores(conf, reserved_stores=reserved):
-        about = _configured(kind, driver)
+        about, made[name] = _configured(kind, driver), driver
         for scheme in driver.get_schemes():
             store_location.register_scheme_backend_map({scheme: {name: about}})
-    names = config.public_stores(conf)
-    return {name: multi_backend.get_store_from_store_identifier(name) for name in names}
+    return {name: made[name] for name in config.public_stores(conf)}
 
 
 def _configured(kind: str, driver: Any) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from typing import Any, cast
 import glance_store
 from glance_store import exceptions as store_errors
 from glance_store import location as store_location
-from glance_store import multi_backend
 
 from images import (
     config,
@@ -396,7 +395,7 @@ def _resolve(url: str, metadata: dict[str, Any] | None) -> tuple[Any, Any]:
     with _translated(store_id):
         if multi():
             place = store_location.get_location_from_uri_and_backend(url, store_id)
-            return multi_backend.get_store_from_store_identifier(store_id), place
+            return _drivers()[store_id], place
         return glance_store.get_store_from_uri(url), store_location.get_location_from_uri(url)
 
 
