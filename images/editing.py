@@ -21,6 +21,7 @@ from images import (
     models,
     notifications,
     policy,
+    properties,
     protections,
     statuses,
 )
@@ -37,7 +38,6 @@ _READ_ONLY = (
 _RESERVED = ("location", "locations", "deleted", "deleted_at")
 #: Members of Glance's own objects, which its PATCH lets through by accident.
 _INTERNAL = ("member", "context", "extra_properties", "image_id")
-_PREFIX = "os_glance"
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NAME_LENGTH = 255
 
@@ -65,7 +65,11 @@ def check_names(names: Iterable[str], *, creating: bool) -> None:
     for name in names:
         if name in _READ_ONLY or (name == "id" and not creating):
             raise errors.Forbidden(f"Attribute '{name}' is read-only.")
-        if name in _RESERVED or name.startswith(_PREFIX) or (name in _INTERNAL and not creating):
+        if (
+            name in _RESERVED
+            or name.startswith(properties.PREFIX)
+            or (name in _INTERNAL and not creating)
+        ):
             raise errors.Forbidden(f"Attribute '{name}' is reserved.")
         if not 0 < len(name) <= _NAME_LENGTH:
             raise errors.Invalid(f"A property's name has 1 to {_NAME_LENGTH} characters")
@@ -92,7 +96,7 @@ def create(session: orm.Session, asker: context.Context, fields: dict[str, Any])
     _set_tags(image, fields.get("tags", []))
     judge = protections.Judge(asker)
     names = fields.keys() - {"id", "tags", *_EDITABLE}
-    _check_property_quota(names)  # first: a row is a hundred times as dear as a name in a body
+    properties.check_quota(names)  # first: a row is a hundred times as dear as a name in a body
     for name in names:
         judge.require("create", name)
         image.set_property(name, _text(fields[name]))
@@ -137,7 +141,7 @@ def apply(
         else:
             _change_property(judge, image, change)
     if any(change.operation == "add" for change in changes):
-        _check_property_quota(image.properties)
+        properties.check_quota(image.properties)
     if changes:
         image.updated_at = db.now()
     # MySQL takes names that differ in a space at the end for the same.
@@ -254,12 +258,3 @@ def _check_visibility(asker: context.Context, image: models.Image, visibility: s
     rule = {"public": "publicize_image", "community": "communitize_image"}.get(visibility)
     if rule:
         policy.enforce(asker, rule, image)
-
-
-def _check_property_quota(names: Iterable[str]) -> None:
-    count = sum(not name.startswith(_PREFIX) for name in names)
-    quota = config.CONF.image_property_quota
-    if 0 <= quota < count:
-        raise errors.LimitExceeded(
-            f"The limit has been exceeded on the number of image properties: {quota}"
-        )

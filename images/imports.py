@@ -24,6 +24,7 @@ from images import (
     models,
     notifications,
     policy,
+    properties,
     removal,
     signatures,
     staging,
@@ -78,6 +79,8 @@ class Plan:
     expected: dict[str, str] = dataclasses.field(default_factory=dict)
     #: What the bytes that will be stored must be signed by; None where the image is not signed.
     signature: signatures.Signature | None = None
+    #: Whether something is kept for it that nobody may see (`images.task_secrets`).
+    has_secret: bool = False
 
     def algorithms(self, disk_format: str | None) -> tuple[str, ...]:
         """Digests that fetched bytes of this format need beside the record's, by hashlib's names."""
@@ -113,20 +116,21 @@ def begin(task_id: str, worker: str, *, by_force: bool = False) -> Plan | None:
         lease = leases.take(session, task_id, worker, by_force=by_force)
         if lease is None:
             return None
+        keeps = sa.exists().where(models.TaskSecret.task_id == models.Task.id)
         query = (
-            sa.select(models.Task, models.Image)
+            sa.select(models.Task, models.Image, keeps)
             .outerjoin(models.Image, models.Image.id == models.Task.image_id)
             .where(models.Task.id == task_id)
             .options(orm.joinedload(models.Task.info), orm.joinedload(models.Task.run))
         )
-        task, image = session.execute(query).one()
+        task, image, has_secret = session.execute(query).one()
         if task.status == "pending":
             statuses.move_task(session, task_id, "pending", "processing")
             if notifications.enabled:
                 notifications.task(session, "task.run", task_id)
         if task.image_id is None:  # the image that a legacy task will make
             task.image_id = str(uuid.uuid4())
-        plan = _plan(lease, task, image)
+        plan = dataclasses.replace(_plan(lease, task, image), has_secret=bool(has_secret))
         if task.run and not is_shared and plan.kind in _STAGED:
             task.run.queue = hosts.bind(task.run.queue)
         return plan
@@ -291,6 +295,7 @@ def _make_active(session: orm.Session, plan: Plan, staged: dict[str, Any], **see
         )
         for name, value in adopted.items():
             image.set_property(name, value)
+        properties.check_quota(image.properties)
     return moved
 
 
@@ -300,6 +305,7 @@ def activate(plan: Plan, staged: dict[str, Any]) -> None:
     `staged` is what `stored` was told.
 
     Raises:
+        LimitExceeded: with the properties that come along there would be too many.
         Gone: the image was deleted; nothing is changed.
         Abandoned: another worker has the task; nothing is changed.
     """
@@ -326,7 +332,7 @@ def _end(
 ) -> None:
     unlock(session, plan, failed=status == "failure")
     statuses.end_task(session, plan.lease.task_id, status, message, result)
-    if plan.method == "glance-download":
+    if plan.has_secret:
         secret = models.TaskSecret
         session.execute(sa.delete(secret).where(secret.task_id == plan.lease.task_id))
 

@@ -1,6 +1,6 @@
 """Custom properties that do not come from a request: those of another region's image, and the operator's."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from oslo_config import cfg
@@ -21,6 +21,20 @@ def fits(name: str, value: Any) -> bool:
     if name in _MEMBERS or name in models.Image.__table__.columns:
         return False
     return 0 < len(name) <= _NAME_LENGTH and not filters.UNSTORABLE.search(name + value)
+
+
+def check_quota(names: Iterable[str]) -> None:
+    """Refuse too many custom properties of one image (`image_property_quota`).
+
+    Raises:
+        LimitExceeded: so it is.
+    """
+    count = sum(not name.startswith(PREFIX) for name in names)
+    quota = config.CONF.image_property_quota
+    if 0 <= quota < count:
+        raise errors.LimitExceeded(
+            f"The limit has been exceeded on the number of image properties: {quota}"
+        )
 
 
 def configure(conf: cfg.ConfigOpts) -> None:

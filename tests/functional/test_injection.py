@@ -1,6 +1,7 @@
 """The plugin inject_image_metadata: the operator's properties, for callers without certain roles."""
 
 import os
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,22 @@ def test_an_import_that_fails_has_set_nothing(caller: Caller) -> None:
     image_id = importing.staged(api, DATA, disk_format="aki")
     assert importing.refused(api, image_id)
     assert "a" not in api.show(image_id)
+
+
+@pytest.mark.parametrize("must_succeed", [True, False])
+def test_properties_that_would_be_too_many(
+    caller: Caller, several_stores: str, must_succeed: bool
+) -> None:
+    """As if the image's owner had set them (`image_property_quota`)."""
+    quota = f"image_property_quota = 2\n{several_stores}"
+    api = caller(options=f"{quota}{options('a:1,b:2')}")
+    image_id = importing.staged(api, DATA, b="mine")
+    importing.imported(api, image_id, all_stores=True, all_stores_must_succeed=must_succeed)
+    image_id = importing.staged(api, DATA, c="mine")
+    chosen: dict[str, Any] = {"all_stores": True, "all_stores_must_succeed": must_succeed}
+    assert "image properties: 2" in importing.refused(api, image_id, **chosen)
+    image = api.show(image_id)
+    assert (image["status"], image.get("stores"), image.get("a")) == ("queued", None, None)
 
 
 @pytest.mark.parametrize("plugins", ["no_op", ""])

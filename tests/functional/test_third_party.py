@@ -4,9 +4,10 @@ import pathlib
 from collections.abc import Iterator
 
 import pytest
+import sqlalchemy as sa
 
 from flows import import_image
-from images import errors, staging
+from images import db, errors, models, staging
 from tests.functional import distributions, importing
 from tests.functional.conftest import Caller
 
@@ -17,7 +18,7 @@ import io
 
 from taskflow import task
 
-from images import errors, methods, staging
+from images import errors, methods, staging, task_secrets
 
 
 class Count:
@@ -33,10 +34,11 @@ class Count:
             raise errors.Invalid("acme-count needs a size")
 
     def origin(self, asker, fields):
-        return None
+        return task_secrets.seal({"key": "of Acme's counter"})
 
     def fetch(self, image_id, fields, *, run, digest, on_bytes):
         size = fields["size"]
+        assert task_secrets.of_task(run.task_id) == {"key": "of Acme's counter"}
         facts = staging.receive(
             image_id,
             io.BytesIO(b"7" * size),
@@ -88,7 +90,7 @@ def installed(tmp_path: pathlib.Path) -> Iterator[None]:
 
 @pytest.mark.usefixtures("installed")
 def test_an_import_through_both(caller: Caller) -> None:
-    """The record speaks of what the step has made, and staging is empty."""
+    """The record speaks of what the step has made, staging is empty, and nothing is kept that was secret."""
     api = caller(options=OPTIONS)
     assert "acme-count" in api.ask("GET", "/v2/info/import").text
     image_id = api.create(**importing.FORMATS)
@@ -97,6 +99,8 @@ def test_an_import_through_both(caller: Caller) -> None:
     assert image["acme_signed"] == "yes"
     assert api.ask("GET", f"/v2/images/{image_id}/file").data == b"7" * 40 + b"-acme"
     assert list(staging.path().iterdir()) == []
+    with db.reading() as session:
+        assert session.scalars(sa.select(models.TaskSecret)).all() == []
 
 
 @pytest.mark.usefixtures("installed")
