@@ -35,7 +35,8 @@ _BEGINNINGS = {
 _LONGEST = 10
 #: Bytes that are read of a packed stream at a time; between two of them the reader hears.
 _CHUNK = 64 << 10
-#: Bytes that a zip's reader may want at a time: its directory, or the next part of its member.
+#: Bytes that a zip's reader gets at a time: of its directory no more than that, which is far too many, and of
+#: its member as many as have room, again and again.
 _MOST = 4 << 20
 #: `xz -9` needs 65 MiB; a header may ask for 4 GiB. zstd's own limit is 128 MiB, of which `zstd` makes use.
 _XZ_MEMORY = 100 << 20
@@ -149,13 +150,9 @@ class _Packed(io.FileIO):
         self._on_read = on_read
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As `FileIO.read`, but refuses to read very much at a time."""
+        """As `FileIO.read`, but never very much at a time; a directory that is cut so is no directory."""
         self._on_read(self.tell())
-        wanted = _MOST + 1 if size is None or size < 0 else size
-        piece = super().read(min(wanted, _MOST + 1)) or b""
-        if len(piece) > _MOST:
-            raise zipfile.BadZipFile("its directory is too large")
-        return piece
+        return super().read(_MOST if size is None or size < 0 else min(size, _MOST)) or b""
 
 
 class _Streams:

@@ -1,6 +1,7 @@
 """Packed files as a stream: whole or refused, bounded, and heard while they are read."""
 
 import gzip
+import io
 import lzma
 import os
 import pathlib
@@ -37,11 +38,15 @@ def unpack(tmp_path: pathlib.Path) -> Unpack:
         file.write_bytes(packed)
         kind = unpacking.kind_of(file, "bare")
         assert kind is not None
-        room, seen = memoryview(bytearray(pipeline.PIECE)), b""
-        with unpacking.opened(file, kind, ignore, ignore) as source:
-            while size := source.readinto(room):
-                seen += room[:size]
-        return seen
+        seen = io.BytesIO()
+        with (
+            pipeline.Pipeline([seen.write]) as line,
+            unpacking.opened(file, kind, ignore, ignore) as source,
+        ):
+            while size := source.readinto(room := line.room()):
+                line.send(room[:size])
+            line.finish()
+        return seen.getvalue()
 
     return out_of
 
@@ -57,6 +62,36 @@ def test_what_was_packed_comes_out(
         assert unpacking.kind_of(tmp_path / "packed", "bare") is None
         return
     assert unpack(packed) == data
+
+
+@pytest.mark.parametrize("kind", [*PACK, "stored", "zip64", "described", "described64"])
+def test_what_packs_badly_comes_out_of_rooms_of_either_size(unpack: Unpack, kind: str) -> None:
+    """More than fills them, and more than is read at a time."""
+    data = os.urandom((9 if kind in STREAMS else 17) * MIB + 1)
+    packed = PACK[kind](data) if kind in PACK else _zipped_otherwise(kind, data)
+    assert unpack(packed) == data
+    with pipeline.Pipeline([]) as first:
+        assert len(first.room()) > pipeline.PIECE
+        assert unpack(packed) == data
+
+
+def _zipped_otherwise(kind: str, data: bytes) -> bytes:
+    """A zip whose member is not packed, has sizes of 64 bits, or says its sizes behind itself."""
+    file = _Pipe() if kind.startswith("described") else io.BytesIO()
+    method = zipfile.ZIP_STORED if kind == "stored" else zipfile.ZIP_DEFLATED
+    with (
+        zipfile.ZipFile(file, "w", method) as archive,
+        archive.open("disk.raw", "w", force_zip64=kind.endswith("64")) as member,
+    ):
+        member.write(data)
+    return file.getvalue()
+
+
+class _Pipe(io.BytesIO):
+    """What nobody can go back in, so that sizes come behind what they are of."""
+
+    def tell(self) -> int:
+        raise OSError
 
 
 @pytest.mark.parametrize("kind", STREAMS)
