@@ -20,8 +20,8 @@ _REFERENCES = ("backing-filename", "full-backing-filename")
 #: Where the header of a VDI says where its blocks begin, their length, that of what stands beside each, and
 #: how many there are.
 _VDI_BLOCKS = (0x158, 0x178, 0x17C, 0x184)
-#: What is said besides of a new file of a format. The size of a VHD would be rounded up to whole cylinders.
-_OPTIONS = {"vpc": ["-o", "force_size=on"]}
+#: Types of a VMDK that is one file and can be written, the one that qemu-img makes unasked first.
+_VMDK_TYPES = ("monolithicSparse", "streamOptimized")
 
 
 #: Called at least twice a second while qemu-img is at work; what it raises stops it.
@@ -39,6 +39,8 @@ class Info:
     format: str
     #: Bytes that a guest would see.
     virtual_size: int
+    #: Whether its data cannot be read without a key.
+    is_encrypted: bool
 
 
 def info(file: pathlib.Path, image_format: str, heard: Heard = _unheard) -> Info:
@@ -50,7 +52,7 @@ def info(file: pathlib.Path, image_format: str, heard: Heard = _unheard) -> Info
     """
     told = _told(file, image_format, heard, "info")
     _judge(told, image_format)
-    return Info(told["format"], told["virtual-size"])
+    return Info(told["format"], told["virtual-size"], bool(told.get("encrypted")))
 
 
 def _judge(told: Any, image_format: str) -> None:
@@ -68,12 +70,16 @@ def _judge(told: Any, image_format: str) -> None:
 def check(file: pathlib.Path, image_format: str, heard: Heard = _unheard) -> None:
     """Let qemu-img hold an image's tables against its length, which finds a file that was cut.
 
+    Those of an encrypted image it reads for nobody who has not the key, and nobody here has it.
+
     Raises:
         UnacceptableFormat: the tables are broken, or point behind the end of the file; or it is no image of
             this format that may be opened together with what it names, as `info` finds; or as `info`.
     """
     told = _told(file, image_format, heard, "info")
     _judge(told, image_format)
+    if told.get("encrypted"):
+        return
     code, out = _run(file, ["check", "--output=json", *_as(image_format)], heard)
     try:
         report = json.loads(out)
@@ -137,7 +143,7 @@ def convert(
     seconds = config.CONF.gantry.conversion_timeout
     # -W: the order of writes does not matter in a new file, and it doubles the speed.
     arguments = ["convert", "-p", "-W", "-t", _cache(source[0]), *_as(source[1]), "-O", target[1]]
-    arguments += [*_OPTIONS.get(target[1], []), box.SOURCE, box.TARGET]
+    arguments += [*_options(target[1]), box.SOURCE, box.TARGET]
     command = box.command(arguments, source=source[0], target=target[0], seconds=seconds, most=most)
     with process.started(command) as running:
         try:
@@ -149,6 +155,19 @@ def convert(
     if running.returncode != 0:
         raise _failure(running.returncode, complaint.decode(errors="replace"), most)
     on_share(1.0)
+
+
+def vmdk_type() -> str | None:
+    """The type of the VMDKs that `convert` makes, which may be read here too; None where none of them may."""
+    allowed = config.CONF.image_format.vmdk_allowed_types
+    return next((kind for kind in _VMDK_TYPES if kind in allowed), None)
+
+
+def _options(image_format: str) -> list[str]:
+    """What is said besides of a new file of a format."""
+    if image_format == "vpc":  # its size would be rounded up to whole cylinders
+        return ["-o", "force_size=on"]
+    return ["-o", f"subformat={vmdk_type()}"] if image_format == "vmdk" else []
 
 
 def _share(said: bytes) -> float:

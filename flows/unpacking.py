@@ -2,7 +2,8 @@
 
 The bytes are a stranger's. What they are is told by how they begin, not by a name. What comes out is bounded
 before it is handed on, and so is the memory that it takes. A file is unpacked whole or refused: one that is
-cut, damaged, encrypted, or followed by something else says so. No name inside a file is looked at.
+cut, damaged, encrypted, or followed by something else says so. No name inside a file is looked at, but for
+whether it is a directory's.
 """
 
 import bz2
@@ -11,11 +12,12 @@ import io
 import lzma
 import pathlib
 import re
+import struct
 import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from images import config, errors, staging
 
@@ -24,18 +26,23 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-#: How a file of each kind begins. bzip2's first four bytes may be any text's: its first block's count too.
+#: How a file of each kind begins. bzip2's first four bytes may be any text's: those of its first block count
+#: too, or of its end where it has none.
 _BEGINNINGS = {
     "gzip": rb"\x1f\x8b\x08",
     "zip": rb"PK\x03\x04",
     "xz": rb"\xfd7zXZ\x00",
-    "bzip2": rb"BZh[1-9]1AY&SY",
+    "bzip2": rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)",
     "zstd": rb"\x28\xb5\x2f\xfd",
 }
 _LONGEST = 10
+#: How a frame begins that is skipped: its length follows. `pzstd` writes one before each other one; LZ4 has
+#: them as well. A stranger's file may have millions of them: behind so many nobody looks.
+_SKIPPED, _MOST_SKIPPED = rb"[\x50-\x5f]\x2a\x4d\x18", 64
 #: Bytes that are read of a packed stream at a time; between two of them the reader hears.
 _CHUNK = 64 << 10
-#: Bytes that a zip's reader may want at a time: its directory, or the next part of its member.
+#: Bytes that a zip's reader gets at a time: of its directory no more than that, which is far too many, and of
+#: its member as many as have room, again and again.
 _MOST = 4 << 20
 #: `xz -9` needs 65 MiB; a header may ask for 4 GiB. zstd's own limit is 128 MiB, of which `zstd` makes use.
 _XZ_MEMORY = 100 << 20
@@ -47,6 +54,10 @@ _ENCRYPTED = 0x1
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 #: The record that ends a zip, and its length without the comment that may follow.
 _ZIP_END, _ZIP_END_LENGTH = b"PK\x05\x06", 22
+#: The length of a member's header, but for its name and more, whose lengths are the last four bytes.
+_ZIP_HEADER = 30
+#: A member whose sizes were not known before has so many bytes behind it that say them.
+_SIZES_FOLLOW, _SIZES = 0x8, (0, 12, 16, 20, 24)
 
 
 class _Engine(Protocol):
@@ -111,7 +122,21 @@ def kind_of(file: pathlib.Path, container_format: str | None) -> str | None:
         return None
     with file.open("rb") as source:
         head = source.read(_LONGEST)
+        if re.match(_SKIPPED, head):
+            return "zstd" if re.match(_BEGINNINGS["zstd"], _behind_skipped(source, head)) else None
     return next((kind for kind, begins in _BEGINNINGS.items() if re.match(begins, head)), None)
+
+
+def _behind_skipped(source: BinaryIO, head: bytes) -> bytes:
+    """How a file goes on behind the frames that are skipped at its beginning."""
+    begin = 0
+    for _ in range(_MOST_SKIPPED):
+        if not re.match(_SKIPPED, head):
+            break
+        begin += 8 + int.from_bytes(head[4:8], "little")
+        source.seek(begin)
+        head = source.read(_LONGEST)
+    return head
 
 
 @contextlib.contextmanager
@@ -149,13 +174,9 @@ class _Packed(io.FileIO):
         self._on_read = on_read
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As `FileIO.read`, but refuses to read very much at a time."""
+        """As `FileIO.read`, but never very much at a time; a directory that is cut so is no directory."""
         self._on_read(self.tell())
-        wanted = _MOST + 1 if size is None or size < 0 else size
-        piece = super().read(min(wanted, _MOST + 1)) or b""
-        if len(piece) > _MOST:
-            raise zipfile.BadZipFile("its directory is too large")
-        return piece
+        return super().read(_MOST if size is None or size < 0 else min(size, _MOST)) or b""
 
 
 class _Streams:
@@ -218,13 +239,23 @@ def _check_zip(archive: zipfile.ZipFile, packed: _Packed) -> None:
     members = archive.infolist()
     if len(members) != 1:
         raise errors.UnacceptableFormat(f"The zip has {len(members)} members; pack the image alone")
-    if members[0].flag_bits & _ENCRYPTED:
+    member = members[0]
+    if member.filename.endswith("/"):
+        raise errors.UnacceptableFormat("The zip has a directory and no file; pack the image alone")
+    if member.flag_bits & _ENCRYPTED:
         raise errors.UnacceptableFormat("The zip is encrypted; pack the image without a password")
-    if members[0].compress_type not in _ZIP_METHODS:
+    if member.compress_type not in _ZIP_METHODS:
         raise errors.UnacceptableFormat("The zip's method is not known here; use deflate")
     packed.seek(-_ZIP_END_LENGTH - len(archive.comment), io.SEEK_END)
-    if members[0].header_offset or packed.read(len(_ZIP_END)) != _ZIP_END:
+    if member.header_offset or packed.read(len(_ZIP_END)) != _ZIP_END:
         raise errors.UnacceptableFormat("Something else stands before or behind the zip")
+    packed.seek(0)
+    lengths = struct.unpack("<HH", packed.read(_ZIP_HEADER)[-4:])
+    between = archive.start_dir - _ZIP_HEADER - sum(lengths) - member.compress_size
+    if between not in (_SIZES if member.flag_bits & _SIZES_FOLLOW else (0,)):
+        raise errors.UnacceptableFormat(
+            "The zip data are damaged, or something else stands in them"
+        )
 
 
 class _Bounded:

@@ -186,7 +186,7 @@ class Answer:
                 response.close()
                 response = self._follow({})
             self.begins = 0
-            _check(response, self._wanted.fresh)
+            _check(response, self._wanted)
             self.version = _version(response, self._wanted)
         wanted, total = self._wanted.size, self.version.total
         if None not in (wanted, total) and wanted != total:
@@ -409,10 +409,10 @@ def _strong_date(response: urllib3.BaseHTTPResponse) -> str | None:
         return None
 
 
-def _check(response: urllib3.BaseHTTPResponse, fresh: FreshHeaders | None) -> None:
-    """Refuse whatever is not 200."""
-    status = response.status
-    if status == http.HTTPStatus.OK:
+def _check(response: urllib3.BaseHTTPResponse, wanted: Wanted) -> None:
+    """Refuse whatever is not 200, or 204 where nothing is wanted: so images without data are answered."""
+    status, fresh = response.status, wanted.fresh
+    if status == http.HTTPStatus.OK or (status == http.HTTPStatus.NO_CONTENT and wanted.size == 0):
         return
     response.close()
     phrase = http.HTTPStatus(status).phrase if status in set(http.HTTPStatus) else ""

@@ -158,7 +158,7 @@ def _refused(why: str) -> errors.Invalid:
 
 def _reason(error: Exception) -> str:
     """Cursive's text without its beginning, which is ours, too."""
-    return str(error).partition("image: ")[2].rstrip(".") or str(error)
+    return str(error).partition(" failed: ")[2].rstrip(".") or str(error)
 
 
 def _known_to_castellan(asker: context.Context) -> Any:

@@ -14,12 +14,14 @@ from typing import Any
 
 from images import (
     answers,
+    checksums,
     config,
     context,
     errors,
     methods,
     properties,
     service_tokens,
+    signatures,
     staging,
     task_secrets,
     transfers,
@@ -29,6 +31,8 @@ from images.methods import web_download
 
 #: Bytes that a record may have.
 _MOST = 8 << 20
+#: What promises of the bytes that they were verified: nobody does that here, for it comes with the bytes.
+_PROMISES = {*signatures.PROPERTIES, checksums.PROPERTY}
 
 
 class GlanceDownload:
@@ -187,7 +191,7 @@ def _described(source: dict[str, Any]) -> dict[str, Any]:
     copied = {
         name: value
         for name, value in source.items()
-        if name.startswith(beginnings) and properties.fits(name, value)
+        if name.startswith(beginnings) and name not in _PROMISES and properties.fits(name, value)
     }
     formats = {name: source[name] for name in ("disk_format", "container_format")}
     return formats | {"properties": copied}

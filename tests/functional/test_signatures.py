@@ -169,6 +169,7 @@ def test_properties_that_cannot_be(
     image_id = api.create(**FORMATS, **signer.properties(DATA) | wrong)
     answer = api.put(image_id, DATA)
     assert (answer.status_code, "Signature verification failed" in answer.text) == (400, True)
+    assert answer.text.lower().count("signature verification") == 1
     assert_undone(api, image_id, tmp_path)
     assert api.put(image_id, DATA, "stage").status_code == 204
     assert start(api, image_id) == 400

@@ -85,7 +85,10 @@ def test_an_endpoint_that_the_lists_refuse() -> None:
 
 
 def test_what_is_copied(configure: Configure) -> None:
-    """By the beginnings of names; never a column, a member or a mark of ours, whatever the operator says."""
+    """By the beginnings of names; never a column, a member or a mark of ours, whatever the operator says.
+
+    Nor what promises that the bytes were verified, which nobody does.
+    """
     source: dict[str, Any] = {
         "disk_format": "raw",
         "container_format": "bare",
@@ -101,6 +104,16 @@ def test_what_is_copied(configure: Configure) -> None:
     assert found["properties"] == {"os_distro": "a", "hw_disk_bus": "c"}
     configure("[glance_download_properties]\nextra_properties = [o,s]")
     assert glance_download._described(source)["properties"] == {"os_distro": "a", "speed": "d"}
+    promises = {
+        "img_signature": "QUJD",
+        "img_signature_hash_method": "SHA-256",
+        "img_signature_key_type": "RSA-PSS",
+        "img_signature_certificate_uuid": "6b1a2a4c-5c92-4b35-a6f0-5d1b1c0a0c5e",
+        "gantry_expected_checksum": "md5:" + "0" * 32,
+    }
+    configure("[glance_download_properties]\nextra_properties = [img_,gantry_]")
+    found = glance_download._described(source | promises | {"img_type": "e"})
+    assert found["properties"] == {"img_type": "e"}
     with pytest.raises(errors.ImportFailed, match="disk_format"):
         glance_download._described(source | {"disk_format": "floppy"})
 
@@ -208,6 +221,19 @@ def test_what_another_region_gets_wrong(
     with pytest.raises(errors.ImportFailed, match=says):
         fetched()
     assert len(record.asked) == 1
+
+
+def test_an_image_without_data(region: dict[str, web.Answer]) -> None:
+    """Its bytes are answered with 204, as they must be; those of any other are not."""
+    region[f"{PATH}/file"] = web.status(204)
+    region[PATH] = web.whole(json.dumps(RECORD).encode())
+    with pytest.raises(errors.ImportFailed, match="204 No Content"):
+        fetched()
+    empty = RECORD | {"size": 0, "os_hash_value": hashlib.sha512().hexdigest()}
+    region[PATH] = web.whole(json.dumps(empty).encode())
+    found, faults = fetched()
+    assert pathlib.Path(found.facts.path).read_bytes() == b""
+    assert (found.facts.size, faults) == (0, [])
 
 
 def test_a_record_without_end(region: dict[str, web.Answer]) -> None:

@@ -1,6 +1,7 @@
 """Packed files as a stream: whole or refused, bounded, and heard while they are read."""
 
 import gzip
+import io
 import lzma
 import os
 import pathlib
@@ -20,6 +21,8 @@ pytestmark = pytest.mark.usefixtures("configure")
 #: More than two pieces of a pipeline; a part of it can be made smaller.
 DATA = os.urandom(1 << 18) + bytes(4 << 20) + b"the end"
 MIB = 1 << 20
+#: How a frame begins that a zstd's reader skips; its length follows.
+SKIPPED = b"\x5a\x2a\x4d\x18"
 
 Unpack = Callable[[bytes], bytes]
 
@@ -37,33 +40,83 @@ def unpack(tmp_path: pathlib.Path) -> Unpack:
         file.write_bytes(packed)
         kind = unpacking.kind_of(file, "bare")
         assert kind is not None
-        room, seen = memoryview(bytearray(pipeline.PIECE)), b""
-        with unpacking.opened(file, kind, ignore, ignore) as source:
-            while size := source.readinto(room):
-                seen += room[:size]
-        return seen
+        seen = io.BytesIO()
+        with (
+            pipeline.Pipeline([seen.write]) as line,
+            unpacking.opened(file, kind, ignore, ignore) as source,
+        ):
+            while size := source.readinto(room := line.room()):
+                line.send(room[:size])
+            line.finish()
+        return seen.getvalue()
 
     return out_of
 
 
 @pytest.mark.parametrize("kind", PACK)
 @pytest.mark.parametrize("data", [DATA, b"x", b""], ids=["long", "short", "empty"])
-def test_what_was_packed_comes_out(
-    unpack: Unpack, tmp_path: pathlib.Path, kind: str, data: bytes
-) -> None:
-    packed = PACK[kind](data)
-    if kind == "bzip2" and not data:  # it has no block that could tell it from text
-        (tmp_path / "packed").write_bytes(packed)
-        assert unpacking.kind_of(tmp_path / "packed", "bare") is None
-        return
+def test_what_was_packed_comes_out(unpack: Unpack, kind: str, data: bytes) -> None:
+    assert unpack(PACK[kind](data)) == data
+
+
+@pytest.mark.parametrize("kind", [*PACK, "stored", "zip64", "described", "described64"])
+def test_what_packs_badly_comes_out_of_rooms_of_either_size(unpack: Unpack, kind: str) -> None:
+    """More than fills them, and more than is read at a time."""
+    data = os.urandom((9 if kind in STREAMS else 17) * MIB + 1)
+    packed = PACK[kind](data) if kind in PACK else _zipped_otherwise(kind, data)
     assert unpack(packed) == data
+    with pipeline.Pipeline([]) as first:
+        assert len(first.room()) > pipeline.PIECE
+        assert unpack(packed) == data
+
+
+def _zipped_otherwise(kind: str, data: bytes) -> bytes:
+    """A zip whose member is not packed, has sizes of 64 bits, or says its sizes behind itself."""
+    file = _Pipe() if kind.startswith("described") else io.BytesIO()
+    method = zipfile.ZIP_STORED if kind == "stored" else zipfile.ZIP_DEFLATED
+    with (
+        zipfile.ZipFile(file, "w", method) as archive,
+        archive.open("disk.raw", "w", force_zip64=kind.endswith("64")) as member,
+    ):
+        member.write(data)
+    return file.getvalue()
+
+
+class _Pipe(io.BytesIO):
+    """What nobody can go back in, so that sizes come behind what they are of."""
+
+    def tell(self) -> int:
+        raise OSError
 
 
 @pytest.mark.parametrize("kind", STREAMS)
 def test_streams_one_behind_the_other_are_one(unpack: Unpack, kind: str) -> None:
     """As gzip and xz say, and as the parallel packers write them."""
-    pieces = [DATA[:MIB], b"", DATA[MIB:], b"x"]
+    pieces = [b"", DATA[:MIB], b"", DATA[MIB:], b"x"]
     assert unpack(b"".join(map(PACK[kind], pieces))) == DATA + b"x"
+
+
+@pytest.mark.parametrize("length", [0, 4, 3 * MIB])
+def test_a_zstd_with_frames_that_are_skipped(unpack: Unpack, length: int) -> None:
+    """pzstd says in them how long the next one is; they may stand anywhere, and say anything."""
+    frames = [SKIPPED + length.to_bytes(4, "little") + os.urandom(length) for _ in range(3)]
+    first, second = PACK["zstd"](DATA), PACK["zstd"](b"x")
+    assert unpack(frames[0] + frames[1] + first + frames[2] + second + frames[0]) == DATA + b"x"
+
+
+def test_what_begins_with_frames_that_are_skipped_and_is_no_zstd(tmp_path: pathlib.Path) -> None:
+    """LZ4 has them too; and nobody reads through millions of them to see."""
+    lz4, empty = b"\x04\x22\x4d\x18", SKIPPED + bytes(4)
+    for data in (
+        empty + lz4 + bytes(100),
+        empty,
+        SKIPPED,
+        SKIPPED + b"\xff" * 4,
+        empty + PACK["gzip"](b"x"),
+        empty * 1_000_000 + PACK["zstd"](b"x"),
+    ):
+        (tmp_path / "file").write_bytes(data)
+        assert unpacking.kind_of(tmp_path / "file", "bare") is None
 
 
 @pytest.mark.parametrize("kind", ["gzip", "xz"])
@@ -112,10 +165,27 @@ def test_something_before_a_zip(tmp_path: pathlib.Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("kind", ["zip", "described", "described64"])
+def test_something_between_a_member_and_its_directory(unpack: Unpack, kind: str) -> None:
+    """The directory's own place says nothing against it."""
+    good = zipped(DATA) if kind == "zip" else _zipped_otherwise(kind, DATA)
+    assert unpack(good) == DATA
+    at, end, more = good.index(b"PK\1\2"), good.index(b"PK\5\6"), b"something else"
+    bad = bytearray(good[:at] + more + good[at:])
+    bad[end + len(more) + 16 : end + len(more) + 20] = (at + len(more)).to_bytes(4, "little")
+    with pytest.raises(errors.UnacceptableFormat, match="something else stands in them"):
+        unpack(bytes(bad))
+
+
 def test_zips_that_are_not_one_image(unpack: Unpack) -> None:
-    """Several members, a password, a method that nobody else knows."""
+    """Several members, a directory, a password, a method that nobody else knows."""
     with pytest.raises(errors.UnacceptableFormat, match="2 members"):
         unpack(zipped(b"one", b"two"))
+    folder = io.BytesIO()
+    with zipfile.ZipFile(folder, "w") as archive:
+        archive.writestr("images/", b"")
+    with pytest.raises(errors.UnacceptableFormat, match="a directory and no file"):
+        unpack(folder.getvalue())
     locked = bytearray(zipped(b"data"))
     locked[6] |= 1
     locked[locked.index(b"PK\1\2") + 8] |= 1
