@@ -37,16 +37,21 @@ class Convert(task.Task):
         """
         target = config.CONF.image_conversion.output_format
         source, declared = pathlib.Path(staged["path"]), staged["disk_format"]
-        _check_source(source, declared)
-        if declared in (target, "iso"):
+
+        def heard(*_: object) -> None:
+            watch.report(self.name, 0, None)
+
+        _check_source(source, declared, heard)
+        if declared == "iso":
             return staged
         if declared not in _QEMU_NAMES:
             raise errors.ImportFailed(f"The format {declared} cannot be converted to {target}")
-
-        def heard() -> None:
-            watch.report(self.name, 0, None)
-
         described = qemu_img.info(source, _QEMU_NAMES[declared], heard)
+        if declared == target:
+            # What inspect has found out is exact; qemu-img rounds up to whole sectors.
+            known = staged["virtual_size"] or described.virtual_size or None
+            return staged | {"virtual_size": known}
+        _check_convertible(described, target)
         if target == "raw":  # so much will come out, whatever went in
             _claim(watch.plan, described.virtual_size)
         if described.virtual_size > staging.free_bytes():  # what is empty costs nothing
@@ -66,7 +71,7 @@ class Convert(task.Task):
             "size": output.stat().st_size,
             "disk_format": target,
             "container_format": "bare",
-            "virtual_size": described.virtual_size,
+            "virtual_size": described.virtual_size or None,
         }
 
     def _heard(
@@ -131,9 +136,16 @@ def _check_cap(size: int) -> None:
         )
 
 
-def _check_source(source: pathlib.Path, declared: str) -> None:
+def _check_convertible(described: qemu_img.Info, target: str) -> None:
+    if described.is_encrypted:
+        raise errors.ImportFailed(
+            f"The image is encrypted: without its key it cannot be converted to {target}"
+        )
+
+
+def _check_source(source: pathlib.Path, declared: str, on_bytes: Callable[[int], object]) -> None:
     """What qemu-img will be told to read must be what is there; it is never left to guess."""
-    facts = staging.facts(source) or staging.inspect(source, digest=False)
+    facts = staging.facts(source) or staging.inspect(source, digest=False, on_bytes=on_bytes)
     found = "raw" if facts.inspection.format == "gpt" else facts.inspection.format
     if found != declared:
         raise errors.UnacceptableFormat(

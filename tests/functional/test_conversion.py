@@ -17,6 +17,7 @@ from images import config, errors, formats, imports, staging
 from tests import web
 from tests.functional import importing
 from tests.functional.conftest import Api, Caller
+from tests.unit import disks
 from workers import engine, heartbeat
 
 MIB = 1 << 20
@@ -172,6 +173,49 @@ def test_the_outcome_is_of_the_format_that_the_record_names(
     assert inspector.finish().format == "vhd"
     (tmp_path / "stored").write_bytes(data)
     assert qemu_img.info(tmp_path / "stored", "vpc").virtual_size == len(DATA)
+
+
+@pytest.mark.parametrize("target", ["raw", "qcow2", "vhd"])
+@pytest.mark.parametrize("source", ["raw", "qcow2", "vhd"])
+def test_an_empty_disk(caller: Caller, tmp_path: pathlib.Path, source: str, target: str) -> None:
+    """A size of 0 is never written down."""
+    api = caller(options=options(target))
+    image_id = importing.staged(api, disk(tmp_path, source, b""), disk_format=source)
+    assert importing.imported(api, image_id)["virtual_size"] is None
+
+
+@pytest.mark.parametrize("container", ["bare", "ovf"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_has_the_right_format_already(
+    caller: Caller, tmp_path: pathlib.Path, target: str, container: str
+) -> None:
+    """It is left as it is; its virtual size is known whatever it is in."""
+    api = caller(options=options(target))
+    data = disk(tmp_path, target)
+    image_id = importing.staged(api, data, disk_format=target, container_format=container)
+    image = importing.imported(api, image_id)
+    assert (image["container_format"], image["virtual_size"]) == (container, len(DATA))
+    assert api.ask("GET", f"/v2/images/{image_id}/file").data == data
+
+
+def test_a_raw_disk_of_no_whole_sectors(caller: Caller) -> None:
+    """What is left as it is has as many bytes as it has."""
+    api = caller(options=options("raw"))
+    assert importing.imported(api, importing.staged(api, bytes(1000)))["virtual_size"] == 1000
+
+
+@pytest.mark.parametrize("kind", ["luks", "aes"])
+def test_an_encrypted_qcow2(caller: Caller, tmp_path: pathlib.Path, kind: str) -> None:
+    """Nobody here has its key: it is taken as it is, and cannot be made anything else."""
+    file = tmp_path / "encrypted"
+    disks.encrypted(file, kind)
+    for plugins in ("[image_import_opts]\nimage_import_plugins = []\n", options("qcow2")):
+        api = caller(options=plugins)
+        image_id = importing.staged(api, file.read_bytes(), disk_format="qcow2")
+        assert importing.imported(api, image_id)["virtual_size"] == MIB
+    api = caller(options=options("raw"))
+    image_id = importing.staged(api, file.read_bytes(), disk_format="qcow2")
+    assert "is encrypted: without its key" in importing.refused(api, image_id)
 
 
 def test_a_small_file_that_would_become_larger_than_any_may(

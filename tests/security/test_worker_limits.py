@@ -26,7 +26,9 @@ MIB = 1 << 20
 #: KiB that a worker's process may ever hold, and the address space of what it starts.
 WORKER, TOOL = 250 << 10, 1024 << 10
 #: How the causes are named of what is wrong with a file.
-REFUSED = "cannot open|damaged or cut short|failed a safety check|more memory|image_size_cap"
+REFUSED = (
+    "cannot open|damaged or cut short|failed a safety check|more memory|image_size_cap|is encrypted"
+)
 #: Seconds that a conversion may take; and within which each task must have ended, on a busy machine.
 CONVERSION, DEADLINE = 30, 120
 OPTIONS = f"""

@@ -1,11 +1,12 @@
-"""The step that converts, where two workers believe to have the task."""
+"""The step that converts: when it is not heard, and when it cannot be."""
 
 import dataclasses
+import pathlib
 
 import pytest
 
 from flows.steps import convert
-from images import staging
+from images import errors, staging
 from tests.unit.test_flows import plan
 from workers import heartbeat
 
@@ -21,3 +22,15 @@ def test_a_late_attempt_leaves_the_output_of_the_next_one_alone() -> None:
     convert.Convert().revert(watch=heartbeat.Heartbeat(mine))
     left = sorted(file.name for file in staging.path().iterdir())
     assert left == ["image.12.raw", "image.3.raw"]
+
+
+@pytest.mark.usefixtures("configure")
+def test_who_cancels_is_heard_while_the_source_is_read_again(tmp_path: pathlib.Path) -> None:
+    """Nothing is known of it where another plugin has written it."""
+
+    def stop(_: int) -> None:
+        raise errors.Stopped
+
+    (tmp_path / "source").write_bytes(b"data")
+    with pytest.raises(errors.Stopped):
+        convert._check_source(tmp_path / "source", "raw", stop)

@@ -13,6 +13,7 @@ from flows import qemu_img
 from images import errors
 from tests.conftest import Configure
 from tests.security import crafted
+from tests.unit import disks
 
 pytestmark = pytest.mark.usefixtures("configure")
 
@@ -29,7 +30,7 @@ def source(tmp_path: pathlib.Path) -> pathlib.Path:
 
 def test_info(source: pathlib.Path) -> None:
     """The size that a guest sees."""
-    assert qemu_img.info(source, "qcow2") == qemu_img.Info("qcow2", 8 << 20)
+    assert qemu_img.info(source, "qcow2") == qemu_img.Info("qcow2", 8 << 20, False)
     with pytest.raises(errors.UnacceptableFormat):
         qemu_img.info(source, "vdi")
 
@@ -78,6 +79,43 @@ def test_check_takes_an_empty_disk(tmp_path: pathlib.Path) -> None:
     command = ["qemu-img", "create", "-q", "-f", "qcow2", str(made), "64M"]
     subprocess.run(command, check=True)
     qemu_img.check(made, "qcow2")
+
+
+@pytest.mark.parametrize("kind", ["luks", "aes"])
+def test_check_of_an_encrypted_image(tmp_path: pathlib.Path, kind: str) -> None:
+    """Without its key nobody can look at its tables; what it refers to can be seen all the same."""
+    whole, part, other = tmp_path / "whole", tmp_path / "part", tmp_path / "other"
+    other.write_bytes(bytes(1 << 20))
+    disks.encrypted(whole, kind)
+    disks.encrypted(part, kind, "-b", str(other), "-F", "raw")
+    assert qemu_img.info(whole, "qcow2") == qemu_img.Info("qcow2", 1 << 20, is_encrypted=True)
+    qemu_img.check(whole, "qcow2")
+    for ask in (qemu_img.info, qemu_img.check):
+        with pytest.raises(errors.UnacceptableFormat, match="refers to another file"):
+            ask(part, "qcow2")
+
+
+def test_an_image_that_says_it_is_encrypted_and_has_its_data_elsewhere(
+    tmp_path: pathlib.Path,
+) -> None:
+    file, data = tmp_path / "file", tmp_path / "data"
+    command = [
+        "qemu-img",
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-o",
+        f"data_file={data}",
+        str(file),
+        "1M",
+    ]
+    subprocess.run(command, check=True)
+    header = bytearray(file.read_bytes())
+    header[32:36] = (1).to_bytes(4, "big")
+    file.write_bytes(header)
+    with pytest.raises(errors.UnacceptableFormat):
+        qemu_img.check(file, "qcow2")
 
 
 def test_convert(source: pathlib.Path) -> None:
