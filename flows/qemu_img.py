@@ -20,8 +20,8 @@ _REFERENCES = ("backing-filename", "full-backing-filename")
 #: Where the header of a VDI says where its blocks begin, their length, that of what stands beside each, and
 #: how many there are.
 _VDI_BLOCKS = (0x158, 0x178, 0x17C, 0x184)
-#: What is said besides of a new file of a format. The size of a VHD would be rounded up to whole cylinders.
-_OPTIONS = {"vpc": ["-o", "force_size=on"]}
+#: Types of a VMDK that is one file and can be written, the one that qemu-img makes unasked first.
+_VMDK_TYPES = ("monolithicSparse", "streamOptimized")
 
 
 #: Called at least twice a second while qemu-img is at work; what it raises stops it.
@@ -143,7 +143,7 @@ def convert(
     seconds = config.CONF.gantry.conversion_timeout
     # -W: the order of writes does not matter in a new file, and it doubles the speed.
     arguments = ["convert", "-p", "-W", "-t", _cache(source[0]), *_as(source[1]), "-O", target[1]]
-    arguments += [*_OPTIONS.get(target[1], []), box.SOURCE, box.TARGET]
+    arguments += [*_options(target[1]), box.SOURCE, box.TARGET]
     command = box.command(arguments, source=source[0], target=target[0], seconds=seconds, most=most)
     with process.started(command) as running:
         try:
@@ -155,6 +155,19 @@ def convert(
     if running.returncode != 0:
         raise _failure(running.returncode, complaint.decode(errors="replace"), most)
     on_share(1.0)
+
+
+def vmdk_type() -> str | None:
+    """The type of the VMDKs that `convert` makes, which may be read here too; None where none of them may."""
+    allowed = config.CONF.image_format.vmdk_allowed_types
+    return next((kind for kind in _VMDK_TYPES if kind in allowed), None)
+
+
+def _options(image_format: str) -> list[str]:
+    """What is said besides of a new file of a format."""
+    if image_format == "vpc":  # its size would be rounded up to whole cylinders
+        return ["-o", "force_size=on"]
+    return ["-o", f"subformat={vmdk_type()}"] if image_format == "vmdk" else []
 
 
 def _share(said: bytes) -> float:

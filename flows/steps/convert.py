@@ -24,7 +24,17 @@ class Convert(task.Task):
     default_provides = "staged"
 
     def __init__(self) -> None:
+        """A worker makes one when it starts.
+
+        Raises:
+            Invalid: what it would make would not be accepted.
+        """
         super().__init__("convert")
+        if config.CONF.image_conversion.output_format == "vmdk" and qemu_img.vmdk_type() is None:
+            raise errors.Invalid(
+                "[image_conversion] output_format is vmdk, but [image_format] vmdk_allowed_types has neither "
+                "monolithicSparse nor streamOptimized, which qemu-img can make"
+            )
 
     def execute(self, watch: watching.Watch, staged: dict[str, Any]) -> dict[str, Any]:
         """Write the converted file beside the source; a second run writes it again.
@@ -141,10 +151,20 @@ def _check_convertible(described: qemu_img.Info, target: str) -> None:
         raise errors.ImportFailed(
             f"The image is encrypted: without its key it cannot be converted to {target}"
         )
+    if target == "vmdk" and not described.virtual_size:
+        # Where a header says so, qemu goes by the text behind it, which then means other files.
+        raise errors.ImportFailed("The image is an empty disk, and no VMDK can be one")
 
 
-def _check_source(source: pathlib.Path, declared: str, on_bytes: Callable[[int], object]) -> None:
+def _check_source(
+    source: pathlib.Path, declared: str | None, on_bytes: Callable[[int], object]
+) -> None:
     """What qemu-img will be told to read must be what is there; it is never left to guess."""
+    if declared is None:
+        raise errors.UnacceptableFormat(
+            "The image's format is not known before it is unpacked: in [image_import_opts] "
+            "image_import_plugins, image_decompression must stand before image_conversion"
+        )
     facts = staging.facts(source) or staging.inspect(source, digest=False, on_bytes=on_bytes)
     found = "raw" if facts.inspection.format == "gpt" else facts.inspection.format
     if found != declared:

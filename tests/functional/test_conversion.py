@@ -175,6 +175,20 @@ def test_the_outcome_is_of_the_format_that_the_record_names(
     assert qemu_img.info(tmp_path / "stored", "vpc").virtual_size == len(DATA)
 
 
+@pytest.mark.parametrize("kind", ["monolithicSparse", "streamOptimized"])
+def test_a_vmdk_is_of_a_type_that_is_accepted(
+    caller: Caller, tmp_path: pathlib.Path, kind: str
+) -> None:
+    """Whichever qemu-img would make by itself."""
+    allowed = f"[image_format]\nvmdk_allowed_types = {kind}\n"
+    api = caller(options=options("vmdk") + allowed)
+    image = importing.imported(api, importing.staged(api, DATA))
+    assert contents(api, tmp_path, image) == DATA
+    assert f'createType="{kind}"'.encode() in (tmp_path / "stored").read_bytes()[:MIB]
+    again = importing.staged(api, (tmp_path / "stored").read_bytes(), disk_format="vmdk")
+    assert importing.imported(api, again)["virtual_size"] == len(DATA)
+
+
 @pytest.mark.parametrize("target", ["raw", "qcow2", "vhd"])
 @pytest.mark.parametrize("source", ["raw", "qcow2", "vhd"])
 def test_an_empty_disk(caller: Caller, tmp_path: pathlib.Path, source: str, target: str) -> None:
@@ -182,6 +196,12 @@ def test_an_empty_disk(caller: Caller, tmp_path: pathlib.Path, source: str, targ
     api = caller(options=options(target))
     image_id = importing.staged(api, disk(tmp_path, source, b""), disk_format=source)
     assert importing.imported(api, image_id)["virtual_size"] is None
+
+
+def test_an_empty_disk_cannot_be_a_vmdk(caller: Caller, tmp_path: pathlib.Path) -> None:
+    api = caller(options=options("vmdk"))
+    why = importing.refused(api, importing.staged(api, b""))
+    assert why == "The image is an empty disk, and no VMDK can be one"
 
 
 @pytest.mark.parametrize("container", ["bare", "ovf"])

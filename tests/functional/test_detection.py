@@ -6,6 +6,7 @@ import pytest
 
 from tests.functional import importing
 from tests.functional.conftest import Caller
+from tests.packing import PACK
 from tests.unit import disks
 
 OPTIONS = "[gantry]\ndetect_disk_format = true\n"
@@ -50,6 +51,15 @@ def test_what_the_data_are(caller: Caller, tmp_path: pathlib.Path, disk_format: 
     assert api.put(image_id, data, "stage").status_code == 204
     assert api.show(image_id)["disk_format"] is None
     assert importing.imported(api, image_id)["disk_format"] == expected
+
+
+def test_what_is_packed_cannot_be_converted_first(caller: Caller) -> None:
+    """What it is comes to light when it is unpacked; who is to blame is said."""
+    order = "[image_import_opts]\nimage_import_plugins = [image_conversion,image_decompression]\n"
+    api = caller(options=OPTIONS + order)
+    image_id = api.create(container_format="bare")
+    assert api.put(image_id, PACK["gzip"](b"data"), "stage").status_code == 204
+    assert "image_decompression must stand before" in importing.refused(api, image_id)
 
 
 def test_it_is_converted_from_what_it_is(caller: Caller, tmp_path: pathlib.Path) -> None:

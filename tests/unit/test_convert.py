@@ -7,6 +7,7 @@ import pytest
 
 from flows.steps import convert
 from images import errors, staging
+from tests.conftest import Configure
 from tests.unit.test_flows import plan
 from workers import heartbeat
 
@@ -34,3 +35,14 @@ def test_who_cancels_is_heard_while_the_source_is_read_again(tmp_path: pathlib.P
     (tmp_path / "source").write_bytes(b"data")
     with pytest.raises(errors.Stopped):
         convert._check_source(tmp_path / "source", "raw", stop)
+
+
+def test_a_vmdk_that_would_not_be_accepted_stops_the_start(configure: Configure) -> None:
+    """Each import would fail after its conversion."""
+    target = "[image_conversion]\noutput_format = vmdk\n"
+    configure(target + "[image_format]\nvmdk_allowed_types = monolithicFlat")
+    with pytest.raises(errors.Invalid, match=r"output_format .* vmdk_allowed_types"):
+        convert.Convert()
+    for allowed in ("monolithicSparse", "monolithicFlat,streamOptimized"):
+        configure(target + f"[image_format]\nvmdk_allowed_types = {allowed}")
+        convert.Convert()
