@@ -17,6 +17,7 @@ from images import config, errors, formats, imports, staging
 from tests import web
 from tests.functional import importing
 from tests.functional.conftest import Api, Caller
+from tests.unit import disks
 from workers import engine, heartbeat
 
 MIB = 1 << 20
@@ -227,17 +228,7 @@ def test_a_raw_disk_of_no_whole_sectors(caller: Caller) -> None:
 def test_an_encrypted_qcow2(caller: Caller, tmp_path: pathlib.Path, kind: str) -> None:
     """Nobody here has its key: it is taken as it is, and cannot be made anything else."""
     file = tmp_path / "encrypted"
-    command = [
-        "qemu-img",
-        "create",
-        "-q",
-        "--object",
-        "secret,id=key,data=a password",
-        "-f",
-        "qcow2",
-    ]
-    command += ["-o", f"encrypt.format={kind},encrypt.key-secret=key", str(file), "1M"]
-    subprocess.run(command, check=True)
+    disks.encrypted(file, kind)
     for plugins in ("[image_import_opts]\nimage_import_plugins = []\n", options("qcow2")):
         api = caller(options=plugins)
         image_id = importing.staged(api, file.read_bytes(), disk_format="qcow2")

@@ -31,6 +31,20 @@ def of(room: pathlib.Path, disk_format: str) -> bytes:
     return made(room, *QEMU[disk_format])
 
 
+def encrypted(file: pathlib.Path, kind: str, *options: str) -> None:
+    """Make a qcow2 of 1 MiB that nobody here has the key of; `kind` is luks or aes."""
+    how = f"encrypt.format={kind},encrypt.key-secret=key"
+    how += ",encrypt.iter-time=10" if kind == "luks" else ""
+    command = ["qemu-img", "create", "-q", "--object", "secret,id=key,data=a password"]
+    command += ["-f", "qcow2", "-o", how, *options, str(file), "1M"]
+    for _ in range(
+        50
+    ):  # it measures its processor time, of which some machines keep coarse account
+        if subprocess.run(command, check=False).returncode == 0:
+            return
+    raise AssertionError("qemu-img makes no encrypted image here")
+
+
 def inspect(data: bytes, piece: int = 300_000) -> formats.Inspection:
     """Feed the data piece by piece."""
     inspector = formats.Inspector()

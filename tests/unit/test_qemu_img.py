@@ -13,6 +13,7 @@ from flows import qemu_img
 from images import errors
 from tests.conftest import Configure
 from tests.security import crafted
+from tests.unit import disks
 
 pytestmark = pytest.mark.usefixtures("configure")
 
@@ -85,18 +86,8 @@ def test_check_of_an_encrypted_image(tmp_path: pathlib.Path, kind: str) -> None:
     """Without its key nobody can look at its tables; what it refers to can be seen all the same."""
     whole, part, other = tmp_path / "whole", tmp_path / "part", tmp_path / "other"
     other.write_bytes(bytes(1 << 20))
-    command = [
-        "qemu-img",
-        "create",
-        "-q",
-        "--object",
-        "secret,id=key,data=a password",
-        "-f",
-        "qcow2",
-    ]
-    command += ["-o", f"encrypt.format={kind},encrypt.key-secret=key"]
-    subprocess.run([*command, str(whole), "1M"], check=True)
-    subprocess.run([*command, "-b", str(other), "-F", "raw", str(part)], check=True)
+    disks.encrypted(whole, kind)
+    disks.encrypted(part, kind, "-b", str(other), "-F", "raw")
     assert qemu_img.info(whole, "qcow2") == qemu_img.Info("qcow2", 1 << 20, is_encrypted=True)
     qemu_img.check(whole, "qcow2")
     for ask in (qemu_img.info, qemu_img.check):
