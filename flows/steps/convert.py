@@ -52,15 +52,14 @@ class Convert(task.Task):
             watch.report(self.name, 0, None)
 
         _check_source(source, declared, heard)
-        if declared == "iso":
+        # What inspect has found out is exact, where it looks: qemu-img rounds up to whole sectors.
+        if declared == "iso" or (declared == target and staged["virtual_size"]):
             return staged
         if declared not in _QEMU_NAMES:
             raise errors.ImportFailed(f"The format {declared} cannot be converted to {target}")
         described = qemu_img.info(source, _QEMU_NAMES[declared], heard)
         if declared == target:
-            # What inspect has found out is exact; qemu-img rounds up to whole sectors.
-            known = staged["virtual_size"] or described.virtual_size or None
-            return staged | {"virtual_size": known}
+            return staged | {"virtual_size": described.virtual_size or None}
         _check_convertible(described, target)
         if target == "raw":  # so much will come out, whatever went in
             _claim(watch.plan, described.virtual_size)
