@@ -42,10 +42,10 @@ def translated(driver: Any) -> Iterator[None]:
     try:
         yield
     except exceptions.ClientError as error:
-        raise _meaning(store_client.name(driver), error) from error
+        raise _meaning(file_store.name(driver), error) from error
     except exceptions.BotoCoreError as error:
-        LOG.warning("%s: %s", store_client.name(driver), error)
-        raise errors.Unavailable(f"{store_client.name(driver)} does not answer") from error
+        LOG.warning("%s: %s", file_store.name(driver), error)
+        raise errors.Unavailable(f"{file_store.name(driver)} does not answer") from error
 
 
 def _meaning(store: str, error: exceptions.ClientError) -> errors.GantryError:
@@ -64,7 +64,7 @@ def _meaning(store: str, error: exceptions.ClientError) -> errors.GantryError:
 
 def add(driver: Any, image_id: str, source: file_store.Told) -> tuple[str, dict[str, str]]:
     """What `store_client.Client` says."""
-    store_client.check_configured(driver, "s3_store_thread_pools")
+    file_store.check_configured(driver)
     store_client.alone(source.writer, lambda: _prepare(driver, image_id))
     if source.length < driver.s3_store_large_object_size:
         _send_whole(driver, image_id, source)
@@ -99,7 +99,7 @@ def _have_bucket(driver: Any, client: Any) -> None:
             raise
         if not driver._option_get("s3_store_create_bucket_on_put"):
             raise errors.Misconfigured(
-                f"{store_client.name(driver)} has no bucket: its operator has to make it, "
+                f"{file_store.name(driver)} has no bucket: its operator has to make it, "
                 "or to set s3_store_create_bucket_on_put"
             ) from error
         host, region = map(driver._option_get, ("s3_store_host", "s3_store_region_name"))

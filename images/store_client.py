@@ -77,11 +77,6 @@ def metadata(driver: Any) -> dict[str, str]:
     return {"store": driver.backend_group} if driver.backend_group else {}
 
 
-def name(driver: Any) -> str:
-    """How a text for people calls a store."""
-    return f"The store {driver.backend_group}" if driver.backend_group else "The store"
-
-
 def together(
     writer: file_store.Writer, work: Sequence[tuple[int, Callable[[], T]]], threads: int
 ) -> list[T]:
@@ -136,14 +131,6 @@ def in_thread(on_bytes: Callable[[int], object], work: Callable[[Heard], T]) -> 
         has_left.set()
         pool.shutdown(wait=False)
         futures.wait([future], _FAREWELL)
-
-
-def check_configured(driver: Any, attribute: str) -> None:
-    """Raise `Misconfigured` if the driver has not come as far as this in reading its options."""
-    if not hasattr(driver, attribute):
-        raise errors.Misconfigured(
-            f"{name(driver)} lacks an option: the log of this service's start says which"
-        )
 
 
 def briefly(work: Callable[[], object]) -> None:

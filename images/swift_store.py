@@ -38,7 +38,7 @@ _MANIFEST = "x-object-manifest"
 @contextlib.contextmanager
 def translated(driver: Any) -> Iterator[None]:
     """Swiftclient's errors as ours."""
-    name = store_client.name(driver)
+    name = file_store.name(driver)
     try:
         yield
     except swiftclient.ClientException as error:
@@ -72,7 +72,7 @@ def _connected(driver: Any, place: Any) -> Iterator[Any]:
 
 def add(driver: Any, image_id: str, source: file_store.Told) -> tuple[str, dict[str, str]]:
     """What `store_client.Client` says."""
-    store_client.check_configured(driver, "container")
+    file_store.check_configured(driver)
     place = driver.create_location(image_id)
     store_client.alone(source.writer, lambda: _have_container(driver, place))
     if source.length < driver.large_object_size:
@@ -99,7 +99,7 @@ def _have_container(driver: Any, place: Any) -> None:
                 raise
             if not driver.store_conf.swift_store_create_container_on_put:
                 raise errors.Misconfigured(
-                    f"{store_client.name(driver)} has no container: its operator has to make it, "
+                    f"{file_store.name(driver)} has no container: its operator has to make it, "
                     "or to set swift_store_create_container_on_put"
                 ) from error
             connection.put_container(place.container)
@@ -202,7 +202,7 @@ def read(driver: Any, place: Any, offset: int, length: int) -> Iterator[bytes]:
                 left -= len(piece)
                 yield piece
             if left:
-                raise errors.Unavailable(f"{store_client.name(driver)} has stopped in the middle")
+                raise errors.Unavailable(f"{file_store.name(driver)} has stopped in the middle")
 
     return pieces()
 
