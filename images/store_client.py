@@ -54,7 +54,10 @@ class Client(Protocol):
         """The bytes behind a location."""
 
     def read(self, driver: Any, place: Any, offset: int, length: int) -> Iterator[bytes]:
-        """`length` bytes from `offset` on; faults that can be seen at once come before the first piece."""
+        """`length` bytes from `offset` on; faults that can be seen at once come before the first piece.
+
+        Whoever drops it, before the first piece or later, keeps nothing open.
+        """
 
     def delete(self, driver: Any, place: Any) -> None:
         """Remove what is behind a location; it may be gone already."""
@@ -131,6 +134,15 @@ def in_thread(on_bytes: Callable[[int], object], work: Callable[[Heard], T]) -> 
         has_left.set()
         pool.shutdown(wait=False)
         futures.wait([future], _FAREWELL)
+
+
+def opened(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """A generator whose first piece is empty, and comes when what it reads from is open.
+
+    From then on the generator itself closes that, however it ends; one that has not begun closes nothing.
+    """
+    next(pieces)
+    return pieces
 
 
 def briefly(work: Callable[[], object]) -> None:
