@@ -287,13 +287,12 @@ def _fill_from(image: records.Record, row: records.Location, is_over: Callable[[
         NotFound, Unavailable: the store does not give it, or the cache cannot take it.
         WrongData: the store has something else.
     """
-    pieces = stores.open_location(row).read_range(0, image.size or 0)
     try:
         fill = Fill.begin(image)
         if fill is None:
             return False
         with contextlib.closing(fill):
-            for piece in pieces:
+            for piece in stores.open_location(row).read_range(0, image.size or 0):
                 fill.write(piece)
                 if is_over():
                     return False

@@ -21,6 +21,8 @@ _READ_PIECE = 1 << 20
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
 #: Copying by ranges is refused with these across file systems (by Linux 5.19 and later), and by some of them.
 _NO_RANGE = (errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS)
+#: `glance_store.capabilities.BitMasks.WRITE_ACCESS`, which a driver loses where its options are wrong.
+_WRITE_ACCESS = 0b1000
 
 
 def _nothing(*_: object) -> None:
@@ -55,17 +57,33 @@ class Told(io.FileIO):
         return piece
 
 
-def add(driver: Any, image_id: str, source: Told, *, link: bool) -> tuple[str, dict[str, str]]:
-    """What `stores.add` does, for a file store."""
-    if not hasattr(driver, "multiple_datadirs"):
+def name(driver: Any) -> str:
+    """How a text for people calls a store."""
+    return f"The store {driver.backend_group}" if driver.backend_group else "The store"
+
+
+def check_configured(driver: Any) -> None:
+    """Raise `Misconfigured` if glance_store has found a driver's options too bad to write with them."""
+    if not driver.is_capable(_WRITE_ACCESS):
         raise errors.Misconfigured(
-            "The store lacks an option: the log of this service's start says which"
+            f"{name(driver)} lacks an option, or has a wrong one: the log of this service's start says which"
         )
+
+
+def add(driver: Any, image_id: str, source: Told, *, link: bool) -> tuple[str, dict[str, str]]:
+    """What `stores.add` does, for a file store.
+
+    With `filesystem_thin_provisioning` a file is copied, never linked: it has holes where blocks are zeros.
+    """
+    check_configured(driver)
     target = pathlib.Path(driver._find_best_datadir(source.length)) / image_id
     part = _part(target, source.writer.attempt)
+    thin = getattr(driver, "thin_provisioning", False)  # not every glance_store knows it
     try:
-        is_copy = not (link and _link_alone(source, part))
-        if is_copy:
+        is_copy = thin or not (link and _link_alone(source, part))
+        if thin:
+            _copy_thin(source, part, driver.WRITE_CHUNKSIZE)
+        elif is_copy:
             _copy(source, part)
         mode = driver.store_conf.filesystem_store_file_perm
         if mode > 0:
@@ -179,6 +197,21 @@ def _copy(source: Told, target: pathlib.Path) -> None:
             new_file.send_off(sink.fileno(), done, moved)
             done += moved
             source.writer.on_bytes(done)
+
+
+def _copy_thin(source: Told, target: pathlib.Path, block: int) -> None:
+    """Copy, but leave holes where blocks (of so many bytes) are zeros: they are read as zeros."""
+    done, zeros = 0, bytes(block)
+    with target.open("xb") as sink:
+        while piece := os.pread(source.fileno(), block, done):
+            if piece != zeros[: len(piece)]:
+                sink.seek(done)
+                sink.write(piece)
+            done += len(piece)
+            source.writer.on_bytes(done)
+        sink.truncate(done)
+    if done != source.length:
+        raise errors.Unavailable("The file was cut while it was copied")
 
 
 def _compare(source: Told, copy: pathlib.Path) -> None:

@@ -41,7 +41,7 @@ _NOT_THERE = (rados.ObjectNotFound, rbd.ObjectNotFound)
 @contextlib.contextmanager
 def translated(driver: Any) -> Iterator[None]:
     """The bindings' errors as ours."""
-    name = store_client.name(driver)
+    name = file_store.name(driver)
     try:
         yield
     except _ABSENT as error:
@@ -54,6 +54,10 @@ def translated(driver: Any) -> Iterator[None]:
         LOG.warning("%s: %s", name, error)
         raise errors.Misconfigured(
             f"{name} refuses this service: its operator has to correct its pool, user, or keyring"
+        ) from error
+    except rbd.ArgumentOutOfRange as error:
+        raise errors.Misconfigured(
+            f"{name} takes no objects so large: its operator has to correct rbd_store_chunk_size"
         ) from error
     except (rados.Error, rbd.Error) as error:
         LOG.warning("%s: %s", name, error)
@@ -84,7 +88,9 @@ def _pool(driver: Any, pool: str | None = None) -> Iterator[Any]:
 
 def add(driver: Any, image_id: str, source: file_store.Told) -> tuple[str, dict[str, str]]:
     """What `store_client.Client` says."""
-    store_client.check_configured(driver, "conf_file")
+    # A driver that came so far and may not write found Ceph away, perhaps, when the service started.
+    if not hasattr(driver, "conf_file"):
+        file_store.check_configured(driver)
     since = [0, time.monotonic()]
 
     def heard(done: int) -> None:
@@ -108,7 +114,7 @@ def _check_room(driver: Any) -> None:
     pools = [one for one in found.get("pools", ()) if one["pool_name"] == driver.pool]
     flags = ",".join([found.get("flags", ""), *(one["flags_names"] for one in pools)])
     if "full" in re.split("[,_]", flags):
-        raise errors.StorageFull(f"{store_client.name(driver)} is full")
+        raise errors.StorageFull(f"{file_store.name(driver)} is full")
 
 
 def _write(driver: Any, image_id: str, source: file_store.Told, heard: store_client.Heard) -> str:
@@ -120,8 +126,7 @@ def _write(driver: Any, image_id: str, source: file_store.Told, heard: store_cli
         try:
             with rbd.Image(ioctx, part) as image:
                 _fill(driver, image, source, heard)
-                image.create_snap(_SNAPSHOT)
-                image.protect_snap(_SNAPSHOT)
+                _make_snapshot(image, _SNAPSHOT)
             heard(source.length)
             _place(ioctx, part, image_id, source.writer.ready)
         except BaseException:
@@ -168,17 +173,50 @@ def _place(ioctx: Any, part: str, name: str, ready: Callable[[], object]) -> Non
         rbd.RBD().rename(ioctx, part, name)
 
 
-def _remove(ioctx: Any, name: str) -> None:
+def _make_snapshot(image: Any, snapshot: str) -> None:
+    image.create_snap(snapshot)
+    image.protect_snap(snapshot)
+
+
+def _remove(ioctx: Any, name: str, snapshot: str = _SNAPSHOT) -> None:
     """Remove an image with its snapshot, which may not be there yet.
 
+    One that somebody has made other snapshots of goes to Ceph's trash with them, as it does in Glance: its
+    name is free then.
+
     Raises:
-        rbd.ImageBusy: it is in use: opened by a client, or cloned.
+        rbd.ImageBusy: it is in use: opened for writing, or cloned. It stays as it was.
     """
-    with rbd.Image(ioctx, name) as image, contextlib.suppress(rbd.ImageNotFound):
+    with rbd.Image(ioctx, name) as image:
+        had_snapshot = _drop_snapshot(image, snapshot)
+    try:
+        try:
+            rbd.RBD().remove(ioctx, name)
+        except rbd.ImageHasSnapshots:
+            rbd.RBD().trash_move(ioctx, name)
+    except rbd.ImageBusy:  # only since a moment ago
+        if had_snapshot:
+            with rbd.Image(ioctx, name) as image:
+                _make_snapshot(image, snapshot)
+        raise
+
+
+def _drop_snapshot(image: Any, snapshot: str) -> bool:
+    """Remove the snapshot of an image that nobody else has open; whether there was one."""
+    if _is_shared(image):
+        raise rbd.ImageBusy("it is open elsewhere")
+    try:
         with contextlib.suppress(rbd.InvalidArgument):  # it is not protected
-            image.unprotect_snap(_SNAPSHOT)
-        image.remove_snap(_SNAPSHOT)
-    rbd.RBD().remove(ioctx, name)
+            image.unprotect_snap(snapshot)
+        image.remove_snap(snapshot)
+    except rbd.ImageNotFound:
+        return False
+    return True
+
+
+def _is_shared(image: Any) -> bool:
+    """Whether somebody else has it open for writing too; whoever only reads is not seen."""
+    return len(list(image.watchers_list())) > 1
 
 
 def size(driver: Any, place: Any) -> int:
@@ -194,25 +232,30 @@ def size(driver: Any, place: Any) -> int:
 def read(driver: Any, place: Any, offset: int, length: int) -> Iterator[bytes]:
     """What `store_client.Client` says."""
     where = place.store_location
-    with contextlib.ExitStack() as opening:
-        ioctx = opening.enter_context(_pool(driver, where.pool))
-        image = rbd.Image(ioctx, where.image, snapshot=where.snapshot, read_only=True)
-        opening.enter_context(image)
-        held = opening.pop_all()
 
     def pieces() -> Iterator[bytes]:
-        with held, translated(driver):
+        with (
+            translated(driver),
+            _pool(driver, where.pool) as ioctx,
+            rbd.Image(ioctx, where.image, snapshot=where.snapshot, read_only=True) as image,
+        ):
+            yield b""
             for start in range(offset, offset + length, _READ):
                 read = image.read(start, min(_READ, offset + length - start))
                 for at in range(0, len(read), _PIECE):
                     yield read[at : at + _PIECE]
 
-    return pieces()
+    return store_client.opened(pieces())
 
 
 def delete(driver: Any, place: Any) -> None:
-    """What `store_client.Client` says; an image that is cloned is in use."""
-    driver.delete(place)
+    """What `store_client.Client` says; not by the driver, which removes the snapshot of an image in use."""
+    where = place.store_location
+    with _pool(driver, where.pool) as ioctx:
+        try:
+            _remove(ioctx, where.image, where.snapshot or _SNAPSHOT)
+        except rbd.ImageBusy as error:
+            raise errors.Conflict("The image's data are in use") from error
 
 
 def discard(driver: Any, image_id: str) -> None:

@@ -10,7 +10,7 @@ import re
 import time
 from typing import Any
 
-from images import config, db, errors, leftovers, statuses, store_client, stores
+from images import config, db, errors, file_store, leftovers, statuses, store_client, stores
 
 LOG = logging.getLogger(__name__)
 
@@ -34,8 +34,10 @@ def remove(now: float | None = None) -> int:
                 count += _clear(driver, client, digit, at)
         except errors.NotFound:  # nothing has been stored yet, so there is no bucket
             continue
-        except errors.GantryError as error:
-            LOG.warning("A store cannot be looked at: %s", error)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one store, the next ones are looked at
+            told = isinstance(error, errors.GantryError)
+            text = str(error) if told else type(error).__name__
+            LOG.warning("%s cannot be looked at: %s", file_store.name(driver), text)
     return count
 
 

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import logging
 import math
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,10 +43,22 @@ def translated(driver: Any) -> Iterator[None]:
     try:
         yield
     except exceptions.ClientError as error:
-        raise _meaning(store_client.name(driver), error) from error
+        raise _meaning(file_store.name(driver), error) from error
     except exceptions.BotoCoreError as error:
-        LOG.warning("%s: %s", store_client.name(driver), error)
-        raise errors.Unavailable(f"{store_client.name(driver)} does not answer") from error
+        LOG.warning("%s: %s", file_store.name(driver), error)
+        if _is_lasting(error):
+            raise errors.Misconfigured(
+                f"{file_store.name(driver)} cannot be asked: its operator has to correct the name of its "
+                "bucket, or its certificates"
+            ) from error
+        raise errors.Unavailable(f"{file_store.name(driver)} does not answer") from error
+
+
+def _is_lasting(error: exceptions.BotoCoreError) -> bool:
+    """Whether asking again cannot help; one that breaks off while it begins is an `SSLError` too."""
+    if isinstance(error, exceptions.SSLError):
+        return "certificate verify failed" in str(error)
+    return isinstance(error, exceptions.ParamValidationError | exceptions.InvalidDNSNameError)
 
 
 def _meaning(store: str, error: exceptions.ClientError) -> errors.GantryError:
@@ -64,9 +77,9 @@ def _meaning(store: str, error: exceptions.ClientError) -> errors.GantryError:
 
 def add(driver: Any, image_id: str, source: file_store.Told) -> tuple[str, dict[str, str]]:
     """What `store_client.Client` says."""
-    store_client.check_configured(driver, "s3_store_thread_pools")
+    file_store.check_configured(driver)
     store_client.alone(source.writer, lambda: _prepare(driver, image_id))
-    if source.length < driver.s3_store_large_object_size:
+    if not source.length or source.length < driver.s3_store_large_object_size:
         _send_whole(driver, image_id, source)
     else:
         _send_parts(driver, image_id, source)
@@ -75,8 +88,22 @@ def add(driver: Any, image_id: str, source: file_store.Told) -> tuple[str, dict[
 
 @functools.lru_cache(maxsize=16)
 def _client(driver: Any) -> Any:
-    """To make one takes longer than to store a small image."""
-    return driver._create_s3_client()
+    """To make one takes longer than to store a small image.
+
+    Raises:
+        Misconfigured: the host, the region or the certificates are no such things.
+    """
+    try:
+        if certificates := driver._option_get("s3_store_cacert"):
+            # What boto3 says of a bad file is what it says of a connection that breaks off.
+            ssl.create_default_context(cafile=certificates)
+        return driver._create_s3_client()
+    except (OSError, ValueError) as error:
+        LOG.warning("%s: %s", file_store.name(driver), error)
+        raise errors.Misconfigured(
+            f"{file_store.name(driver)} cannot be asked: its operator has to correct its host, region or "
+            "certificates"
+        ) from error
 
 
 def _url(driver: Any, image_id: str) -> str:
@@ -99,7 +126,7 @@ def _have_bucket(driver: Any, client: Any) -> None:
             raise
         if not driver._option_get("s3_store_create_bucket_on_put"):
             raise errors.Misconfigured(
-                f"{store_client.name(driver)} has no bucket: its operator has to make it, "
+                f"{file_store.name(driver)} has no bucket: its operator has to make it, "
                 "or to set s3_store_create_bucket_on_put"
             ) from error
         host, region = map(driver._option_get, ("s3_store_host", "s3_store_region_name"))
@@ -168,9 +195,10 @@ def read(driver: Any, place: Any, offset: int, length: int) -> Iterator[bytes]:
 
     def pieces() -> Iterator[bytes]:
         with contextlib.closing(body), translated(driver):
+            yield b""
             yield from body.iter_chunks(_PIECE)
 
-    return pieces()
+    return store_client.opened(pieces())
 
 
 def delete(driver: Any, place: Any) -> None:

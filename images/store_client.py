@@ -54,7 +54,10 @@ class Client(Protocol):
         """The bytes behind a location."""
 
     def read(self, driver: Any, place: Any, offset: int, length: int) -> Iterator[bytes]:
-        """`length` bytes from `offset` on; faults that can be seen at once come before the first piece."""
+        """`length` bytes from `offset` on; faults that can be seen at once come before the first piece.
+
+        Whoever drops it, before the first piece or later, keeps nothing open.
+        """
 
     def delete(self, driver: Any, place: Any) -> None:
         """Remove what is behind a location; it may be gone already."""
@@ -75,11 +78,6 @@ class Client(Protocol):
 def metadata(driver: Any) -> dict[str, str]:
     """What a new location says of its store."""
     return {"store": driver.backend_group} if driver.backend_group else {}
-
-
-def name(driver: Any) -> str:
-    """How a text for people calls a store."""
-    return f"The store {driver.backend_group}" if driver.backend_group else "The store"
 
 
 def together(
@@ -138,12 +136,13 @@ def in_thread(on_bytes: Callable[[int], object], work: Callable[[Heard], T]) -> 
         futures.wait([future], _FAREWELL)
 
 
-def check_configured(driver: Any, attribute: str) -> None:
-    """Raise `Misconfigured` if the driver has not come as far as this in reading its options."""
-    if not hasattr(driver, attribute):
-        raise errors.Misconfigured(
-            f"{name(driver)} lacks an option: the log of this service's start says which"
-        )
+def opened(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """A generator whose first piece is empty, and comes when what it reads from is open.
+
+    From then on the generator itself closes that, however it ends; one that has not begun closes nothing.
+    """
+    next(pieces)
+    return pieces
 
 
 def briefly(work: Callable[[], object]) -> None:

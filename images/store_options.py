@@ -46,7 +46,12 @@ def register(conf: cfg.ConfigOpts) -> None:
         conf.register_opts(store_driver.Store.MULTI_BACKEND_OPTIONS, group=name)
     if conf.glance_store.default_backend not in config.public_stores(conf):
         raise errors.Invalid("[glance_store] default_backend must name one of enabled_backends")
-    store_places.check(conf, {name: of_store(conf, name, one) for name, one in drivers.items()})
+    options = {name: of_store(conf, name, driver) for name, driver in drivers.items()}
+    for name, kind in conf.enabled_backends.items():
+        if kind == "swift":  # else its locations' URLs would have `None` in place of the default
+            reference = options[name].default_swift_reference
+            conf.set_override("default_swift_reference", reference, group=name)
+    store_places.check(conf, options)
 
 
 def of_store(conf: cfg.ConfigOpts, store_id: str, driver: Any) -> Any:

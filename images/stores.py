@@ -462,7 +462,9 @@ def _translated(store_id: str | None = None) -> Iterator[None]:
     except (store_errors.InUseByStore, store_errors.HasSnapshot) as error:
         raise errors.Conflict("The image's data are in use") from error
     except (store_errors.GlanceStoreException, store_errors.BackendException) as error:
-        raise errors.Unavailable(f"{name} cannot do this: {type(error).__name__}") from error
+        lasts = isinstance(error, store_errors.BadStoreConfiguration)
+        kind = errors.Misconfigured if lasts else errors.Unavailable
+        raise kind(f"{name} cannot do this: {type(error).__name__}") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise errors.StorageFull(f"{name} is full") from error

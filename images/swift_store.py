@@ -14,8 +14,10 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
+from urllib import parse
 
 import swiftclient
+import urllib3
 from keystoneauth1 import exceptions as keystone_errors
 from swiftclient import utils
 
@@ -31,19 +33,21 @@ _THREADS = 3
 _ID_LENGTH = 36
 _REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _FULL = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.INSUFFICIENT_STORAGE)
-#: A manifest is an object without bytes of its own, with this header.
+#: A manifest is an object without bytes of its own, with this header: container and prefix, quoted.
 _MANIFEST = "x-object-manifest"
+#: A connection is lost; requests' errors are OSErrors, and a body's are urllib3's own.
+_LOST = (OSError, urllib3.exceptions.HTTPError)
 
 
 @contextlib.contextmanager
 def translated(driver: Any) -> Iterator[None]:
     """Swiftclient's errors as ours."""
-    name = store_client.name(driver)
+    name = file_store.name(driver)
     try:
         yield
     except swiftclient.ClientException as error:
         raise _meaning(name, error) from error
-    except (OSError, keystone_errors.ClientException) as error:  # requests' errors are OSErrors
+    except (*_LOST, keystone_errors.ClientException) as error:
         LOG.warning("%s: %s", name, type(error).__name__)
         raise errors.Unavailable(f"{name} does not answer") from error
 
@@ -65,15 +69,45 @@ def _meaning(name: str, error: swiftclient.ClientException) -> errors.GantryErro
 @contextlib.contextmanager
 def _connected(driver: Any, place: Any) -> Iterator[Any]:
     """A connection with the credentials that a location has; no two threads may use it at once."""
+    _check_tenant(driver)
+    if not place.swift_url:
+        raise errors.Misconfigured(
+            f"{file_store.name(driver)} lacks an address: its operator has to name it"
+        )
+    _complete(driver, place)
     with contextlib.closing(driver.get_connection(place)) as connection:
         connection.timeout = _SILENCE  # the driver sets none, and would wait for ever
         yield connection
 
 
+def _place(driver: Any, name: str) -> Any:
+    """Where the store puts an image of this name."""
+    _check_tenant(driver)
+    return driver.create_location(name)
+
+
+def _check_tenant(driver: Any) -> None:
+    if driver.store_conf.swift_store_multi_tenant:
+        raise errors.Misconfigured(
+            f"{file_store.name(driver)} would need its users' tokens (swift_store_multi_tenant), which no "
+            "worker has: its operator has to configure it without"
+        )
+
+
+def _complete(driver: Any, place: Any) -> None:
+    """Give a location the application credentials, which no URL has: those of its own Keystone only."""
+    if getattr(driver, "application_credential_id", None) and not place.user:
+        own = _place(driver, place.obj)
+        if place.swift_url.rstrip("/") == own.swift_url.rstrip("/"):
+            for name in ("application_credential_id", "application_credential_secret"):
+                setattr(place, name, getattr(own, name))
+            place.project_name, place.project_id = own.project_name, own.project_id
+
+
 def add(driver: Any, image_id: str, source: file_store.Told) -> tuple[str, dict[str, str]]:
     """What `store_client.Client` says."""
-    store_client.check_configured(driver, "container")
-    place = driver.create_location(image_id)
+    file_store.check_configured(driver)
+    place = _place(driver, image_id)
     store_client.alone(source.writer, lambda: _have_container(driver, place))
     if source.length < driver.large_object_size:
         kept = _send_whole(driver, place, source)
@@ -81,13 +115,18 @@ def add(driver: Any, image_id: str, source: file_store.Told) -> tuple[str, dict[
         kept = _send_segments(driver, place, source)
     tidy = functools.partial(_remove_others, driver, place, kept)
     store_client.alone(source.writer, tidy, source.length)
-    url = place.get_uri(credentials_included=_shows_credentials(driver))
-    return url, store_client.metadata(driver)
+    return _url(driver, place), store_client.metadata(driver)
 
 
-def _shows_credentials(driver: Any) -> bool:
-    """As glance_store does: URLs hold no credentials where these stand in a file of their own."""
-    return not driver.store_conf.swift_store_config_file
+def _url(driver: Any, place: Any) -> str:
+    """As glance_store does: URLs hold no credentials where these stand in a file of their own.
+
+    Its own way to make such a URL finds no reference in one of several stores, unless it is configured.
+    """
+    if not driver.store_conf.swift_store_config_file:
+        return str(place.get_uri())
+    reference = driver.store_conf.default_swift_reference
+    return f"swift+config://{reference}/{place.container.strip('/')}/{place.obj}"
 
 
 def _have_container(driver: Any, place: Any) -> None:
@@ -99,7 +138,7 @@ def _have_container(driver: Any, place: Any) -> None:
                 raise
             if not driver.store_conf.swift_store_create_container_on_put:
                 raise errors.Misconfigured(
-                    f"{store_client.name(driver)} has no container: its operator has to make it, "
+                    f"{file_store.name(driver)} has no container: its operator has to make it, "
                     "or to set swift_store_create_container_on_put"
                 ) from error
             connection.put_container(place.container)
@@ -161,7 +200,8 @@ def _send_segments(driver: Any, place: Any, source: file_store.Told) -> tuple[st
 
 
 def _put_manifest(driver: Any, place: Any, prefix: str) -> None:
-    headers = {_MANIFEST: f"{place.container}/{prefix}"}
+    # No more is quoted than must be: glance_store's driver takes the header as it is when it deletes.
+    headers = {_MANIFEST: f"{place.container}/{prefix}".replace("%", "%25")}
     with _connected(driver, place) as connection:
         connection.put_object(place.container, place.obj, b"", headers=headers)
 
@@ -184,27 +224,38 @@ def read(driver: Any, place: Any, offset: int, length: int) -> Iterator[bytes]:
     """What `store_client.Client` says."""
     if not length:
         return iter(())
-    where = place.store_location
-    wanted = {"Range": f"bytes={offset}-{offset + length - 1}"}
-    with contextlib.ExitStack() as opening:
-        connection = opening.enter_context(_connected(driver, where))
-        # Not its get_object, which asks again from the beginning of the object where a range breaks off.
-        get = swiftclient.client.get_object
-        _, body = connection._retry(
-            None, get, where.container, where.obj, resp_chunk_size=_PIECE, headers=wanted
-        )
-        held = opening.pop_all()
+    return store_client.opened(_pieces(driver, place.store_location, offset, offset + length))
 
-    def pieces() -> Iterator[bytes]:
-        left = length
-        with held, translated(driver):
-            for piece in body:
-                left -= len(piece)
-                yield piece
-            if left:
-                raise errors.Unavailable(f"{store_client.name(driver)} has stopped in the middle")
 
-    return pieces()
+def _pieces(driver: Any, where: Any, start: int, end: int) -> Iterator[bytes]:
+    """An empty piece once it is open, then the bytes; where they break off the rest is asked for."""
+    tries = driver.store_conf.swift_store_retry_get_count
+    with translated(driver), _connected(driver, where) as connection:
+        body = _body(connection, where, start, end)
+        yield b""
+        while True:
+            try:
+                for piece in body:
+                    start += len(piece)
+                    yield piece
+            except _LOST as error:
+                LOG.warning("%s: %s", file_store.name(driver), type(error).__name__)
+            if start == end:
+                return
+            if not tries:
+                raise errors.Unavailable(f"{file_store.name(driver)} has stopped in the middle")
+            tries -= 1
+            body = _body(connection, where, start, end)
+
+
+def _body(connection: Any, where: Any, start: int, end: int) -> Iterator[bytes]:
+    # Not its get_object, which asks again from the beginning of the object where a range breaks off.
+    get = swiftclient.client.get_object
+    wanted = {"Range": f"bytes={start}-{end - 1}"}
+    _, body = connection._retry(
+        None, get, where.container, where.obj, resp_chunk_size=_PIECE, headers=wanted
+    )
+    return body  # type: ignore[no-any-return]
 
 
 def delete(driver: Any, place: Any) -> None:
@@ -220,15 +271,16 @@ def _delete(connection: Any, place: Any) -> None:
         query = "multipart-manifest=delete"
         connection.delete_object(place.container, place.obj, query_string=query)
         return
-    if manifest := found.get(_MANIFEST):
-        container, _, prefix = manifest.partition("/")
-        _remove(connection, container, _segments(connection, container, prefix))
+    for meaning in _meanings(found):
+        container, _, prefix = meaning.partition("/")
+        with contextlib.suppress(errors.NotFound), _absence():
+            _remove(connection, container, _segments(connection, container, prefix))
     connection.delete_object(place.container, place.obj)
 
 
 def discard(driver: Any, image_id: str) -> None:
     """What `store_client.Client` says."""
-    place = driver.create_location(image_id)
+    place = _place(driver, image_id)
     with _connected(driver, place) as connection:
         with contextlib.suppress(errors.NotFound), _absence():
             _delete(connection, place)
@@ -264,14 +316,19 @@ def _is_meant(connection: Any, container: str, segment: str) -> bool:
     """Whether a segment is part of an image that is there."""
     with contextlib.suppress(errors.NotFound), _absence():
         found = connection.head_object(container, segment[:_ID_LENGTH])
-        manifest = found.get(_MANIFEST)
-        return bool(manifest) and f"{container}/{segment}".startswith(manifest)
+        return f"{container}/{segment}".startswith(_meanings(found))
     return False
+
+
+def _meanings(found: dict[str, str]) -> tuple[str, ...]:
+    """Beginnings of the segments that a manifest may mean: Ceph unquotes it, Swift does not."""
+    manifest = found.get(_MANIFEST, "")
+    return tuple({manifest, parse.unquote(manifest)} - {""})
 
 
 def found(driver: Any, digit: str) -> Iterator[store_client.Found]:
     """What `store_client.Client` says."""
-    place = driver.create_location(digit)
+    place = _place(driver, digit)
     with _connected(driver, place) as connection:
         for container in _containers(driver, connection, digit):
             _, listing = connection.get_container(container, prefix=digit, full_listing=True)
@@ -315,7 +372,7 @@ def _time(listed: dict[str, Any]) -> float:
 def remove(driver: Any, found: store_client.Found) -> None:
     """What `store_client.Client` says."""
     container, _, name = found.name.partition("/")
-    with _connected(driver, driver.create_location(found.image_id)) as connection:
+    with _connected(driver, _place(driver, found.image_id)) as connection:
         if not _is_meant(connection, container, name):  # its manifest may have come since
             _remove(connection, container, [name])
 
@@ -323,5 +380,5 @@ def remove(driver: Any, found: store_client.Found) -> None:
 def take_away(driver: Any, found: store_client.Found) -> None:
     """What `store_client.Client` says."""
     container, _, name = found.name.partition("/")
-    with _connected(driver, driver.create_location(found.image_id)) as connection:
+    with _connected(driver, _place(driver, found.image_id)) as connection:
         _remove(connection, container, [name])

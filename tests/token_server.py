@@ -27,12 +27,19 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         self._answer(200, {"version": {"id": "v3.14", "status": "stable", "links": [link]}}, {})
 
     def do_POST(self) -> None:
-        """A token for a user's name and password, of the project in whose scope the user asks."""
+        """A token for a user's name and password, of the project in whose scope the user asks.
+
+        Or for an application credential, whose id is project and user here (`glance:swift`).
+        """
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["auth"]
-        user = asked["identity"]["password"]["user"]
-        project = asked["scope"]["project"]["name"]
-        gateway = self.path.split("/")[1]
-        headers = {"X-Auth-User": f"{project}:{user['name']}", "X-Auth-Key": user["password"]}
+        identity, gateway = asked["identity"], self.path.split("/")[1]
+        if application := identity.get("application_credential"):
+            (project, user), key = application["id"].split(":"), application["secret"]
+        else:
+            project = asked["scope"]["project"]["name"]
+            user = identity["password"]["user"]["name"]
+            key = identity["password"]["user"]["password"]
+        headers = {"X-Auth-User": f"{project}:{user}", "X-Auth-Key": key}
         given = urllib3.request(
             "GET", f"http://{gateway}/auth/v1.0", headers=headers, retries=False
         )
@@ -41,7 +48,7 @@ class _Answers(http.server.BaseHTTPRequestHandler):
             self._answer(401, {"error": refusal}, {})
         else:
             token = given.headers["X-Auth-Token"]
-            body = _token(given.headers["X-Storage-Url"], project, user["name"])
+            body = _token(given.headers["X-Storage-Url"], project, user)
             self._answer(201, body, {"X-Subject-Token": token})
 
     def log_message(self, *_: object) -> None:

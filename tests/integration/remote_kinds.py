@@ -193,7 +193,8 @@ rbd_store_chunk_size = 4
             for snapshot in json.loads(
                 self._cluster.run("rbd", "snap", "ls", place, "--format=json")
             ):
-                self._cluster.run("rbd", "snap", "unprotect", f"{place}@{snapshot['name']}")
+                if snapshot["protected"] == "true":
+                    self._cluster.run("rbd", "snap", "unprotect", f"{place}@{snapshot['name']}")
             self._cluster.run("rbd", "snap", "purge", place, "--no-progress")
             self._cluster.run("rbd", "rm", place, "--no-progress")
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from images import config, db, models, remote_leftovers, staging, stores
+from images import config, db, models, remote_leftovers, stores
 from tests import ceph
 from tests.conftest import Configure
-from tests.integration import remote_kinds
+from tests.integration import remote_here, remote_kinds
+from tests.integration.remote_here import bytes_of, store
 from tests.unit import remains
 
 pytestmark = [
@@ -33,33 +34,10 @@ def kind(
 ) -> Iterator[remote_kinds.Kind]:
     """One type of store after the other, configured in this process, and empty."""
     made: remote_kinds.Kind = remote_kinds.KINDS[request.param](cluster, tmp_path)
-    configure(f"""
-[DEFAULT]
-enabled_backends = works:{made.name}
-[works]
-{made.options("works", cluster.host)}
-[glance_store]
-default_backend = works
-[os_glance_staging_store]
-filesystem_store_datadir = {tmp_path}/staging
-""")
+    remote_here.configured(configure, cluster, made, tmp_path)
     assert not made.held()
     yield made
     made.empty()
-
-
-def store(image_id: str, data: bytes) -> models.ImageLocation:
-    """Put an image's bytes into the store; their location, which is in no record yet."""
-    file = staging.path("source")
-    file.write_bytes(data)
-    url, metadata = stores.add("works", image_id, file)
-    file.unlink()
-    return models.ImageLocation(image_id=image_id, value=url, meta_data=metadata)
-
-
-def bytes_of(location: models.ImageLocation) -> bytes:
-    opened = stores.open_location(location)
-    return b"".join(opened.read_range(0, opened.size or 0))
 
 
 def clean(later: int) -> int:
@@ -98,6 +76,19 @@ def test_what_no_record_points_at(kind: remote_kinds.Kind) -> None:
     with db.reading() as session:
         row = session.query(models.ImageLocation).filter_by(image_id=used).one()
         assert bytes_of(row) == DATA
+
+
+def test_one_store_that_cannot_be_asked_keeps_upkeep_from_no_other(
+    kind: remote_kinds.Kind, cluster: ceph.Ceph, configure: Configure, tmp_path: pathlib.Path
+) -> None:
+    """Without their options a driver of S3 and one of Swift are made all the same."""
+    image_id = remains.image("queued")
+    store(image_id, SMALL)
+    more = f"[DEFAULT]\nenabled_backends = bad:s3,worse:swift,works:{kind.name}\n"
+    remote_here.configured(configure, cluster, kind, tmp_path, more)
+    clean(700)
+    clean(700)
+    assert not kind.held()
 
 
 def test_a_second_try_replaces_what_the_first_has_left(kind: remote_kinds.Kind) -> None:

@@ -1,5 +1,6 @@
 """The image cache on request (contract section 2.13), its commands, several hosts, and its start."""
 
+import contextlib
 import fcntl
 import functools
 import io
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from images import cache, cache_fills, config, db, models
+from images import cache, cache_fills, catalog, config, db, models
 from images.commands import main as commands
 from tests import web
 from tests.functional.caching.kept import (
@@ -118,6 +119,22 @@ def test_one_process_fetches_at_a_time(admin: Api, shop: Shop, room: pathlib.Pat
         assert jobs.prefetch() == 0
     assert jobs.prefetch() == 1
     assert not cache_fills.is_prefetching()
+
+
+def test_nothing_is_opened_for_an_image_that_another_one_brings(
+    admin: Api, shop: Shop, room: pathlib.Path
+) -> None:
+    """What was opened would have to be closed again."""
+    offered = shop.offer("one", DATA)
+    image_id = placed(admin, shop)
+    cache.enqueue(image_id)
+    before = len(offered.asked)
+    fill = cache_fills.Fill.begin(catalog.show(cache_fills.EVERYTHING, image_id))
+    assert fill
+    with contextlib.closing(fill):
+        assert jobs.prefetch() == 0
+    assert len(offered.asked) == before
+    assert jobs.prefetch() == 1
 
 
 def test_an_image_is_dropped_by_request(admin: Api, shop: Shop, room: pathlib.Path) -> None:
