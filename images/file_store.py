@@ -218,9 +218,8 @@ def _compare(source: Told, copy: pathlib.Path) -> None:
     """Read a copy back from the disk, where it is whole by now, and hold it against what was copied."""
     wanted, found, done = bytearray(_READ_PIECE), bytearray(_READ_PIECE), 0
     with copy.open("rb", buffering=0) as file:
-        os.posix_fadvise(
-            file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED
-        )  # or the page cache would answer
+        # Else the page cache would answer.
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         while count := os.preadv(source.fileno(), [wanted], done):
             if file.readinto(found) != count or wanted[:count] != found[:count]:
                 raise errors.Unavailable("The disk does not give out what was copied to it")
