@@ -164,19 +164,19 @@ def read_object(environ: "WSGIEnvironment") -> dict[str, Any]:
     return document
 
 
-def read_json(environ: "WSGIEnvironment") -> Any:
+def read_json(environ: "WSGIEnvironment", limit: int = _JSON_LIMIT) -> Any:
     """The body as JSON.
 
     Raises:
         Invalid: it is missing, no JSON, or holds text that the database cannot hold.
-        LimitExceeded: it is longer than any record can be.
+        LimitExceeded: it is longer than `limit` bytes, by default than any record can be.
     """
     body: Body = environ["wsgi.input"]
     raw = b""
     while piece := body.read(_PIECE):
         raw += piece
-        if len(raw) > _JSON_LIMIT:
-            raise errors.LimitExceeded(f"A JSON body may have at most {_JSON_LIMIT} bytes")
+        if len(raw) > limit:
+            raise errors.LimitExceeded(f"A JSON body may have at most {limit} bytes here")
     try:
         document = json.loads(raw.decode(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:

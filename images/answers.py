@@ -214,7 +214,7 @@ class Answer:
                 self._due = None
                 return response
             response.close()
-            url = urllib.parse.urljoin(asked, target)
+            url = urls.join(asked, target)
             if not _same_host(asked, url):
                 headers = {}  # a token is for nobody else
         raise errors.ImportFailed(f"The URL redirects more than {conf.max_redirects} times")
@@ -405,7 +405,7 @@ def _strong_date(response: urllib3.BaseHTTPResponse) -> str | None:
         changed = email.utils.parsedate_to_datetime(said)
         answered = email.utils.parsedate_to_datetime(response.headers.get("Date", ""))
         return said if (answered - changed).total_seconds() >= _SETTLED else None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -427,13 +427,16 @@ def _check(response: urllib3.BaseHTTPResponse, wanted: Wanted) -> None:
 def _asked_pause(response: urllib3.BaseHTTPResponse) -> float:
     try:
         return min(urllib3.Retry().get_retry_after(response) or 0, _LONGEST_PAUSE)
-    except urllib3.exceptions.InvalidHeader:
+    except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
         return 0
 
 
 def _same_host(one: str, other: str) -> bool:
-    """Whether both URLs name the same scheme, host and port."""
-    return urllib.parse.urlsplit(one)[:2] == urllib.parse.urlsplit(other)[:2]
+    """Whether both URLs name the same scheme, host and port; what is none does not."""
+    try:
+        return urllib.parse.urlsplit(one)[:2] == urllib.parse.urlsplit(other)[:2]
+    except ValueError:
+        return False
 
 
 def _checked(url: object, *, vouched: bool) -> str:

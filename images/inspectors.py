@@ -35,9 +35,10 @@ _VDI_KIND, _VDI_LINKS = slice(0x4C, 0x50), slice(0x1A8, 0x1C8)
 #: How qemu's driver knows a VMDK that is only text: comments and empty lines, then the version.
 _VMDK_TEXT = re.compile(rb"(?:#[^\n]*\n|[ \t\r]*\n)*version=[123]\r?\n")
 _VMDK_SECTORS = slice(12, 20)
-_VMDK_TYPE = re.compile(r'^\s*createtype\s*=\s*"?([^"\n]*)', re.MULTILINE)
-_VMDK_PARENT = re.compile(r"^\s*parentcid\s*=(?!\s*f{8}\s*$)", re.MULTILINE)
-_VMDK_EXTENT = re.compile(r"^\s*(?:rw|rdonly|noaccess)\s+\d+\s+(\w+)", re.MULTILINE)
+# What begins a line must not reach over its end: a descriptor of a MiB of line ends would take hours.
+_VMDK_TYPE = re.compile(r'^[^\S\n]*createtype\s*=\s*"?([^"\n]*)', re.MULTILINE)
+_VMDK_PARENT = re.compile(r"^[^\S\n]*parentcid\s*=(?!\s*f{8}\s*$)", re.MULTILINE)
+_VMDK_EXTENT = re.compile(r"^[^\S\n]*(?:rw|rdonly|noaccess)\s+\d+\s+(\w+)", re.MULTILINE)
 
 #: So many bytes at the end may hold the trailer of a dmg: qemu looks for it in the last two sectors.
 _DMG_TAIL = 1023

@@ -55,7 +55,7 @@ def _read(name: str) -> list[_Section]:
         raise errors.Invalid(
             f"property_protection_file = {name} cannot be read: {reason}"
         ) from error
-    ours = _Section(re.compile(f"{_OURS}.*"), dict.fromkeys(_OPERATIONS, frozenset(_ALL)))
+    ours = _Section(re.compile(f"^{_OURS}"), dict.fromkeys(_OPERATIONS, frozenset(_ALL)))
     named = [section for section in parser.sections() if not section.startswith(_OURS)]
     return [ours, *(_section(section, parser[section]) for section in named)]
 

@@ -118,7 +118,7 @@ def _ask(method: str, url: str, trust: Trust, headers: dict[str, str]) -> urllib
         response.close()
         if time.monotonic() > ends:
             break
-        url = urllib.parse.urljoin(url, target)
+        url = urls.join(url, target)
     raise errors.Unavailable("The image's server redirects too often")
 
 

@@ -27,6 +27,8 @@ _NULLABLE = ("updated_at", "expires_at", "image_id", "request_id", "user_id")
 #: Parameters of a list that narrow it; any other one is passed over.
 _FILTERS = ("id", "type", "status", "owner", "image_id", "request_id", "user_id")
 _ID_LENGTH = 36
+#: Tasks of one image that are shown: an import that fails at once may be asked for any number of times.
+_NEWEST = 200
 
 #: Bells of one project in one queue that may be unanswered at a time (`images.turns` says why).
 AHEAD = 4
@@ -99,13 +101,14 @@ def is_live(session: orm.Session, task_id: str) -> bool:
 
 
 def of_image(session: orm.Session, asker: context.Context, image_id: str) -> list[models.Task]:
-    """An image's tasks, newest first, that the caller's project asked for (an administrator: all)."""
+    """An image's newest tasks, newest first, that the caller's project asked for (an administrator: all)."""
     query = (
         sa.select(_T)
         .where(_T.image_id == image_id, _T.deleted.is_(False))
         .where(sa.or_(_T.expires_at.is_(None), _T.expires_at > db.now()))
         .options(orm.joinedload(_T.info), orm.joinedload(_T.run))
         .order_by(_T.created_at.desc(), _T.id)
+        .limit(_NEWEST)
     )
     return list(session.scalars(query.where(*_shown_to(asker))))
 

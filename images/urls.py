@@ -45,6 +45,14 @@ def check(url: object, *, vouched: bool = False) -> str:
     return url
 
 
+def join(url: str, target: str) -> str:
+    """Where a redirect leads; what is no URL is left as it is, for `check` to refuse it."""
+    try:
+        return urllib.parse.urljoin(url, target)
+    except ValueError:
+        return target
+
+
 def host_of(url: str) -> str:
     """A URL's host as the lists have it: an address in its one form, or a name in lower case.
 

@@ -6,6 +6,7 @@ The lists are Glance's; those of networks, and the group `web_download`, are our
 import ipaddress
 import re
 
+import urllib3
 from oslo_config import cfg
 from oslo_config import types as option_types
 
@@ -45,6 +46,32 @@ class HostHeader(option_types.ConfigType):
         return "{} {}: {}".format(*value)
 
 
+class Host(option_types.ConfigType):
+    """A name in any spelling, as `images.urls.host_of` has those of URLs; or an address."""
+
+    def __init__(self) -> None:
+        super().__init__(type_name="host")
+
+    def __call__(self, value: object) -> str:
+        """In lower case and, where it has other letters, in their form for the name service.
+
+        Raises:
+            ValueError: it is no host.
+        """
+        name = str(value).strip().rstrip(".")
+        try:
+            address = ipaddress.ip_address(name.strip("[]"))
+        except ValueError:
+            host = urllib3.util.parse_url(f"http://{name}").host or ""
+            if "/" in name or not re.fullmatch(r"[\w.-]+", host, re.ASCII):
+                raise ValueError(f"{name} is no host") from None
+            return host
+        return str(getattr(address, "ipv4_mapped", None) or address)
+
+    def _formatter(self, value: object) -> str:
+        return str(value)
+
+
 _PORT = option_types.Integer(min=1, max=65535)
 
 FILTERING = [
@@ -52,8 +79,16 @@ FILTERING = [
         "allowed_schemes", bounds=True, default=["http", "https"], help="Schemes of web-download."
     ),
     cfg.ListOpt("disallowed_schemes", bounds=True, default=[], help="Refused schemes."),
-    cfg.ListOpt("allowed_hosts", bounds=True, default=[], help="Hosts of web-download; []: any."),
-    cfg.ListOpt("disallowed_hosts", bounds=True, default=[], help="Refused hosts."),
+    cfg.ListOpt(
+        "allowed_hosts",
+        bounds=True,
+        default=[],
+        item_type=Host(),
+        help="Hosts of web-download; []: any.",
+    ),
+    cfg.ListOpt(
+        "disallowed_hosts", bounds=True, default=[], item_type=Host(), help="Refused hosts."
+    ),
     cfg.ListOpt(
         "allowed_ports",
         bounds=True,

@@ -80,6 +80,24 @@ def test_tasks_whose_time_is_over_are_not_shown(api: Api, execute: Execute) -> N
     assert tasks(api, image_id) == []
 
 
+def test_only_so_many_are_shown(api: Api, execute: Execute) -> None:
+    """What fails at once may be asked for again and again, and each request stands in its task."""
+    image_id = imported(api)
+    with db.reading() as session:
+        row = session.execute(sa.select(models.Task.__table__)).one()._asdict()
+        info = session.execute(sa.select(models.TaskInfo.__table__)).one()._asdict()
+    ids = [f"{number:036}" for number in range(250)]
+    execute(sa.insert(models.Task).values([row | {"id": one} for one in ids]))
+    execute(sa.insert(models.TaskInfo).values([info | {"task_id": one} for one in ids]))
+    assert len(tasks(api, image_id)) == 200
+
+
+def test_a_request_is_kept_with_its_task_so_it_is_bounded(api: Api) -> None:
+    image_id = api.create(disk_format="raw", container_format="bare")
+    body = DIRECT | {"padding": "x" * (64 << 10)}
+    assert api.ask("POST", f"/v2/images/{image_id}/import", body).status_code == 413
+
+
 def test_the_newest_task_comes_first(api: Api, execute: Execute) -> None:
     image_id = imported(api)
     first = tasks(api, image_id)[0]["id"]

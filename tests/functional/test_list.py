@@ -104,6 +104,14 @@ def test_rows(four: Api, query: str, found: str) -> None:
     assert names(four, query) == found.split()
 
 
+@pytest.mark.parametrize("sort", ["sort=name,id,name:asc", "sort_key=id&sort_key=id&sort_dir=asc"])
+def test_a_key_that_is_named_twice(four: Api, sort: str) -> None:
+    """It has ordered the list already; the pages go on all the same."""
+    once = sort.replace(",name:asc", "").replace("&sort_key=id", "")
+    whole = four.ask("GET", f"/v2/images?{once}").get_json()["images"]
+    assert names(four, f"{sort}&marker={whole[0]['id']}") == [one["name"] for one in whole[1:]]
+
+
 def test_hidden_images(four: Api) -> None:
     assert names(four, "os_hidden=TRUE") == [None]
 

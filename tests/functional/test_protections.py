@@ -89,6 +89,7 @@ def shown(record: dict[str, Any]) -> set[str]:
         ("fixed", "member,reader", 201),
         ("free", "member,reader", 201),
         ("denied", "admin,member,reader,chief", 403),
+        ("denied_os_glance", "admin,member,reader,chief", 403),
     ],
 )
 def test_creating(caller: Caller, options: str, name: str, roles: str, status: int) -> None:

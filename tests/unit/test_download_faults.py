@@ -1,6 +1,7 @@
 """A download is tried again, but not for ever; and it hears within a second that it is to end."""
 
 import gzip
+import http.server
 import itertools
 import os
 import pathlib
@@ -100,7 +101,9 @@ def test_a_name_that_nobody_knows() -> None:
         one.run("http://no-such-host.invalid/image")
 
 
-@pytest.mark.parametrize("target", ["ftp://example.org/", "http://127.1/", "http://x y/", "/image"])
+@pytest.mark.parametrize(
+    "target", ["ftp://example.org/", "http://127.1/", "http://x y/", "http://[", "/image"]
+)
 def test_redirects_that_are_refused(target: str) -> None:
     """Once: the filter, and the number of redirects, will not change."""
     one = Download()
@@ -135,11 +138,24 @@ def test_a_pause_that_is_asked_for() -> None:
     assert max(later - sooner for sooner, later in itertools.pairwise(heard)) < 0.6
 
 
-@pytest.mark.parametrize("said", ["nonsense", "-5", "Wed, 21 Oct 2015 07:28:00 GMT"])
+@pytest.mark.parametrize("said", ["nonsense", "-5", "9" * 5000, "Wed, 21 Oct 2015 07:28:00 GMT"])
 def test_a_pause_that_makes_no_sense(said: str) -> None:
     began = time.monotonic()
     answered(web.in_turn(web.status(503, Retry_After=said), web.whole(DATA)), Download())
     assert time.monotonic() - began < 5
+
+
+def test_a_date_that_no_calendar_has() -> None:
+    """It is no validator, and nothing else."""
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(DATA)))
+        handler.send_header("Last-Modified", f"Wed, 21 Oct {'9' * 20} 07:28:00 GMT")
+        handler.end_headers()
+        handler.wfile.write(DATA)
+
+    answered(answer, Download())
 
 
 def test_pauses_grow(configure: Configure) -> None:

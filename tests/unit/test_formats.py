@@ -3,6 +3,7 @@
 import pathlib
 import struct
 import subprocess
+import time
 
 import pytest
 
@@ -83,6 +84,18 @@ def test_a_flat_vmdk_is_no_image(tmp_path: pathlib.Path) -> None:
     found = inspect(unsafe_images(tmp_path)["a flat vmdk"])
     with pytest.raises(errors.UnacceptableFormat):
         formats.check(found, "vmdk", "bare")
+
+
+@pytest.mark.parametrize("filler", [b"\n", b" ", b" \n", b"rw ", b"parentcid"])
+def test_a_long_description_is_read_in_no_time(filler: bytes) -> None:
+    """16 KiB of line ends took a second, and four times as long each time that they are twice as many."""
+    size = 64 << 10
+    numbers = (1, 3, 2048, 128, 1, size // 512, 512, 0, 21)
+    head = struct.pack("<4sIIQQQQIQQ", b"KDMV", *numbers).ljust(512, b"\0")
+    text = (b'createType="monolithicSparse"\n' + filler * size)[:size]
+    began = time.process_time()
+    inspect(head + text + bytes(512))
+    assert time.process_time() - began < 2
 
 
 def test_a_vhd_that_is_only_a_difference(tmp_path: pathlib.Path) -> None:

@@ -65,6 +65,7 @@ ANSWERS: dict[str, web.Answer] = {
     "/round": web.redirect("/round"),
     "/elsewhere": web.redirect("ftp://example.org/"),
     "/inside": web.redirect("http://169.254.169.254/"),
+    "/nowhere": web.redirect("http://["),
     "/moved": web.redirect("/whole"),
 }
 
@@ -104,6 +105,7 @@ def test_sizes(server: str, path: str, size: int) -> None:
         ("/round", errors.Unavailable),
         ("/elsewhere", errors.Unavailable),
         ("/inside", errors.Unavailable),
+        ("/nowhere", errors.Unavailable),
     ],
 )
 def test_what_is_not_there(server: str, path: str, error: type[Exception]) -> None:

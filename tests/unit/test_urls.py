@@ -1,5 +1,7 @@
 """The gate for URLs (contract section 4.7)."""
 
+import contextlib
+
 import pytest
 
 from images import errors, urls
@@ -63,6 +65,26 @@ def test_an_allowed_list_wins_over_the_refused_one(configure: Configure) -> None
     for url in ("http://bad.example/", "http://good.example:22/"):
         with pytest.raises(errors.Invalid):
             urls.check(url)
+
+
+@pytest.mark.parametrize(
+    "written", ["Internal.Example", "internal.example.", "bücher.example", "xn--bcher-kva.example"]
+)
+@pytest.mark.parametrize(
+    "asked", ["INTERNAL.example", "b\u00fccher.example", "xn--bcher-kva.example"]
+)
+def test_a_host_in_any_spelling(configure: Configure, written: str, asked: str) -> None:
+    """An entry that only one spelling met would let the others through."""
+    is_same = ("internal" in written.lower()) == ("INTERNAL" in asked)
+    configure(f"[import_filtering_opts]\ndisallowed_hosts = [{written}]")
+    with pytest.raises(errors.Invalid) if is_same else contextlib.nullcontext():
+        urls.check(f"http://{asked}/")
+
+
+@pytest.mark.parametrize("written", ["http://a", "a/b", "[::x]", "a b"])
+def test_a_host_that_is_none_stops_the_start(configure: Configure, written: str) -> None:
+    with pytest.raises(SystemExit, match="hosts"):
+        configure(f"[import_filtering_opts]\ndisallowed_hosts = [{written}]")
 
 
 def test_a_mapped_address_is_the_address(configure: Configure) -> None:
