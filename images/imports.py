@@ -367,6 +367,7 @@ def _discard(plan: Plan) -> None:
         recorded = _meant(session, plan.image_id)
     for store_id in plan.stores:
         if store_id not in recorded:
+            leases.check(plan.lease)
             try:
                 stores.discard(store_id, plan.image_id, plan.lease.attempt)
             except errors.GantryError as error:
@@ -396,6 +397,7 @@ def _forget_locations(plan: Plan) -> None:
             if row.value in kept:
                 row.status, row.deleted, row.deleted_at = "deleted", True, db.now()
     for row in doomed:
+        leases.check(plan.lease)  # else it may be what a successor has stored
         removal.delete_data(row.id, row.value, row.meta_data)
 
 
@@ -477,7 +479,10 @@ def unlock(session: orm.Session, plan: Plan, *, failed: bool) -> None:
         ),
         execution_options={"synchronize_session": False},
     )
-    reserved = sa.delete(models.Reservation).where(models.Reservation.image_id == plan.image_id)
+    row, image = models.Reservation, models.Image
+    # That of a task for a location is an upload's, if one has been quicker.
+    theirs = sa.exists().where(image.id == row.image_id, image.status.in_(("saving", "uploading")))
+    reserved = sa.delete(row).where(row.image_id == plan.image_id, ~theirs)
     session.execute(reserved, execution_options={"synchronize_session": False})
     if stores.multi():  # one store has no name to show
         _cross_off(session, plan, plan.stores if plan.must_succeed else None, failed=failed)

@@ -183,7 +183,8 @@ def place(plan: imports.Plan, size: int) -> None:
     with db.transaction() as session:
         leases.hold(session, plan.lease)
         statuses.hold_image(session, plan.image_id)
-        locations.check_quota(session, allowed, plan.image_id, size)
+        is_later = to == "importing"
+        locations.check_quota(session, allowed, plan.image_id, size, keep=is_later)
         if statuses.move_image(
             session, plan.image_id, "queued", to, lost_ok=True, size=size, **hashes
         ):

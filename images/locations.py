@@ -326,14 +326,16 @@ def write(
     """Write a draft of the locked image down; the rows whose bytes are to be removed after the commit.
 
     Raises:
-        Conflict: the record was changed while the stores were asked; or a location is to go while a task
-            holds the image.
+        Conflict: the record was changed while the stores were asked; or a location is to come or to go while
+            a task holds the image.
         Invalid: the image does not say what its data are.
         LimitExceeded: the owner would have more than `user_storage_quota` (what is `allowed`).
     """
     if any(row.value not in sizes for row in found.added):
         raise errors.Conflict(f"Image {image.id} was changed meanwhile; try again")
-    if found.removed:  # it may be what a copy is made of, or all that stays when a copy fails
+    if found.removed or found.added:
+        # What goes may be what a copy is made of, or all that stays when it fails; what comes would be taken
+        # for the task's own.
         import_requests.check_lock(session, image)
     values: dict[str, Any] = {}
     if found.added and not image.size:
@@ -370,18 +372,25 @@ def _write_rows(session: orm.Session, image_id: str, found: Draft) -> None:
 
 
 def check_quota(
-    session: orm.Session, allowed: quota.Ceilings | None, image_id: str, total: int
+    session: orm.Session,
+    allowed: quota.Ceilings | None,
+    image_id: str,
+    total: int,
+    *,
+    keep: bool = False,
 ) -> None:
     """Judge whether an image may come to have so many bytes in all its locations together.
 
-    Unified limits are not asked, as Glance does not ask them: nothing is uploaded.
+    Unified limits are not asked, as Glance does not ask them: nothing is uploaded. The bytes stay reserved
+    (`keep`) where the location is written down later.
 
     Raises:
         LimitExceeded: its owner would have too many.
     """
     if allowed and not config.CONF.use_keystone_limits:
         quota.admit_data(session, allowed, image_id, store=total)
-        quota.settle(session, image_id)
+        if not keep:
+            quota.settle(session, image_id)
 
 
 def remove_data(rows: list[models.ImageLocation]) -> None:

@@ -5,6 +5,9 @@ image goes back to `queued` and nothing is left of what had arrived. Where each 
 the image says meanwhile which of them has its bytes (`images.hosts`).
 """
 
+import contextlib
+import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +23,7 @@ from images import (
     errors,
     formats,
     hosts,
+    imports,
     leftovers,
     models,
     notifications,
@@ -33,6 +37,8 @@ from images import (
 
 #: Properties that say something of the bytes which arrive.
 _ASKING = (checksums.PROPERTY, *signatures.PROPERTIES)
+#: Seconds between two signs of life while a store takes the bytes.
+_SIGN_OF_LIFE = 10
 _DELETED = "Image {} was deleted while it was uploaded"
 
 
@@ -108,12 +114,8 @@ def upload(
         facts = _received(ctx, image_id, body, said, size_hint, meter)
         virtual = formats.check(facts.inspection, image.disk_format, image.container_format)
         columns = (facts.digest or {}) | {"size": facts.size, "virtual_size": virtual}
-        url, metadata = stores.add(store_id, image_id, staging.path(image_id))
-        try:
-            _activate(image_id, columns, models.ImageLocation(value=url, meta_data=metadata))
-        except BaseException:
-            stores.delete(url, metadata)
-            raise
+        url, metadata = stores.add(store_id, image_id, staging.path(image_id), _writer(image_id))
+        _record(image_id, columns, url, metadata)
     except BaseException as error:
         if notifications.enabled:
             _tell_of_failure(image_id, error)
@@ -202,6 +204,48 @@ def _chosen(store: str | None) -> str:
     if store not in stores.writable():
         raise errors.Invalid(f"There is no store {store} that takes data")
     return store
+
+
+def _writer(image_id: str) -> stores.Writer:
+    """Shows while a store takes its time that the upload is not dead (`images.upkeep.give_back_uploads`).
+
+    And makes sure, before the store has the bytes under the image's name, that upkeep has not ended it all
+    the same: the staged file would be gone, or another one by now.
+    """
+    mine, told = staging.path(image_id).stat().st_ino, time.monotonic()
+
+    def heard(_: int) -> None:
+        nonlocal told
+        if time.monotonic() - told > _SIGN_OF_LIFE:
+            told = time.monotonic()
+            with contextlib.suppress(OSError):  # the image may have been deleted
+                os.utime(staging.path(image_id, ".facts"))
+
+    def ready() -> None:
+        try:
+            is_mine = staging.path(image_id).stat().st_ino == mine
+        except OSError:
+            is_mine = False
+        if not is_mine:
+            raise errors.Gone(_DELETED.format(image_id))
+
+    return stores.Writer(heard, ready)
+
+
+def _record(image_id: str, columns: dict[str, Any], url: str, metadata: dict[str, str]) -> None:
+    """Make the image active; where that fails, the store has the bytes no more.
+
+    They stay where the record points at them: then it was only the database's answer that was lost, or
+    another upload has taken this one's place.
+    """
+    try:
+        _activate(image_id, columns, models.ImageLocation(value=url, meta_data=metadata))
+    except BaseException as error:
+        if not imports.is_recorded(image_id, url):
+            stores.delete(url, metadata)
+            raise
+        if not isinstance(error, errors.Unavailable):
+            raise
 
 
 def _activate(image_id: str, columns: dict[str, Any], location: models.ImageLocation) -> None:

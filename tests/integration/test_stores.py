@@ -305,4 +305,4 @@ def test_the_api_does_not_start_with_stores_that_share(tmp_path: pathlib.Path, s
     )
     assert ended.returncode != 0
     lines = (ended.stdout + ended.stderr).splitlines()
-    assert [line for line in lines if "the stores fast and cheap share" in line], lines
+    assert [line for line in lines if "the store fast and the store cheap share" in line], lines
