@@ -23,7 +23,7 @@ def reactivate(image_id: str) -> flask.Response:
 def _switch(image_id: str, rule: str, was: str, to: str) -> flask.Response:
     body.refuse(flask.request.environ)
     with db.transaction() as session:
-        image = catalog.get(session, flask.g.context, image_id, parts=())
+        image = catalog.get(session, flask.g.context, image_id, parts=(), lock=True)
         policy.enforce(flask.g.context, rule, image)
         editing.switch(session, image, was, to)
     return render.empty()

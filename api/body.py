@@ -6,6 +6,7 @@ that was not read to its end costs the connection: its rest must not be read as 
 
 import contextlib
 import json
+import math
 import os
 import re
 import select
@@ -178,7 +179,7 @@ def read_json(environ: "WSGIEnvironment", limit: int = _JSON_LIMIT) -> Any:
         if len(raw) > limit:
             raise errors.LimitExceeded(f"A JSON body may have at most {limit} bytes here")
     try:
-        document = json.loads(raw.decode(), parse_constant=_refuse_constant)
+        document = json.loads(raw.decode(), parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise errors.Invalid("Malformed JSON in the body") from error
     check_text(document)
@@ -187,6 +188,14 @@ def read_json(environ: "WSGIEnvironment", limit: int = _JSON_LIMIT) -> Any:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(name)
+
+
+def _finite(text: str) -> float:
+    """A number that can be written as JSON again, which 1e999 cannot."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(text)
+    return number
 
 
 def check_text(value: Any, depth: int = _JSON_DEPTH) -> None:

@@ -27,6 +27,8 @@ _LOG = logging.getLogger(__name__)
 
 blueprint = flask.Blueprint("image_data", __name__, url_prefix="/v2/images/<image_id>")
 
+#: What the database can count, which is beyond every limit.
+_MOST = (1 << 63) - 1
 _TYPE = "application/octet-stream"
 #: What may be sent as a checksum: whoever else has written one, it splits no header.
 _DIGEST = re.compile("[0-9A-Za-z]+")
@@ -60,10 +62,10 @@ def _size_hint() -> int | None:
         raise errors.UnsupportedMediaType(f"The Content-Type of image data is {_TYPE}")
     text = request.headers.get("X-OpenStack-Image-Size")
     if text is None:
-        return request.content_length
+        return min(request.content_length, _MOST) if request.content_length is not None else None
     if not re.fullmatch("[0-9]{1,19}", text.strip(), re.ASCII):
         raise errors.Invalid("X-OpenStack-Image-Size must be a number of bytes")
-    return int(text)
+    return min(int(text), _MOST)
 
 
 @blueprint.get("/file")

@@ -8,7 +8,7 @@ from api import body
 from images import import_requests, queue
 
 #: Bytes of a request: it is kept with the task, and shown with all others of the image.
-_LIMIT = 64 << 10
+_LIMIT = 128 << 10
 
 blueprint = flask.Blueprint("imports", __name__, url_prefix="/v2/images/<image_id>/import")
 

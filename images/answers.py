@@ -179,7 +179,7 @@ class Answer:
     def _open(self) -> urllib3.BaseHTTPResponse:
         before = self.version
         response = self._follow(_range(self.begins, before))
-        if self.begins and before and _goes_on(response, self.begins, before):
+        if self.begins and before and _goes_on(response, self._wanted, self.begins, before):
             self.version = dataclasses.replace(before, total=_part(response)[2])
         else:
             if self.begins and response.status in _NO_PART:
@@ -366,18 +366,29 @@ def _part(response: urllib3.BaseHTTPResponse) -> tuple[int, int, int]:
     return first, last + 1, total
 
 
-def _goes_on(response: urllib3.BaseHTTPResponse, begins: int, before: Version) -> bool:
+def _goes_on(
+    response: urllib3.BaseHTTPResponse, wanted: Wanted, begins: int, before: Version
+) -> bool:
     """Whether this is the rest of the very bytes that are here; a server may get If-Range wrong."""
     if response.status != http.HTTPStatus.PARTIAL_CONTENT or _encoded(response):
         return False
     first, end, total = _part(response)
-    name = "ETag" if (before.validator or "").startswith('"') else "Last-Modified"
-    said = response.headers.get(name) if before.validator else None
     return (
         (first, end) == (begins, total)
         and before.total in (None, total)
-        and said in (None, before.validator)
+        and (before.validator is None or _bears(response, before.validator, wanted))
     )
+
+
+def _bears(response: urllib3.BaseHTTPResponse, validator: str, wanted: Wanted) -> bool:
+    """Whether a part is of the version that `validator` names.
+
+    A part names its ETag, and need not name its date (RFC 9110, section 15.3.7); one of what never changes
+    need not name anything.
+    """
+    is_tag = validator.startswith('"')
+    said = response.headers.get("ETag" if is_tag else "Last-Modified")
+    return said == validator or (said is None and (wanted.immutable or not is_tag))
 
 
 def _version(response: urllib3.BaseHTTPResponse, wanted: Wanted) -> Version:

@@ -84,7 +84,9 @@ def get(
     if lock:
         query = query.with_for_update(of=_I)
     image = session.scalars(query).unique().one_or_none() if _ID.fullmatch(image_id) else None
-    if image is None:
+    if (
+        image is None or image.id != image_id
+    ):  # MariaDB finds it in any case, and files are named by it
         raise errors.NotFound(f"No image found with ID {image_id}")
     return image
 
@@ -101,7 +103,7 @@ def show(asker: context.Context, image_id: str) -> records.Record:
         if _ID.fullmatch(image_id)
         else []
     )
-    if not found:
+    if not found or found[0].id != image_id:
         raise errors.NotFound(f"No image found with ID {image_id}")
     return found[0]
 

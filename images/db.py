@@ -261,6 +261,10 @@ def _translate(error: exc.SQLAlchemyError) -> None:
     """Raise what the database's complaint means (`images.outages`), unless it is a fault of ours."""
     if outage := outages.meaning(error):
         raise errors.Abandoned(str(outage)) if _patience else outage from error
+    if isinstance(error, exc.DataError):
+        raise errors.Invalid(
+            "The database cannot hold this: a text is too long, or a number too large"
+        ) from error
 
 
 def _wait_for_server() -> None:

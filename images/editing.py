@@ -134,13 +134,13 @@ def apply(
         Conflict: a property is replaced or removed that is not there, or added that must be new.
         LimitExceeded: it would have too many tags or properties.
     """
-    judge = protections.Judge(asker)
+    judge, before = protections.Judge(asker), set(image.properties)
     for change in changes:
         if change.name == "tags" or change.name in _EDITABLE:
             _change_column(asker, image, change)
         else:
             _change_property(judge, image, change)
-    if any(change.operation == "add" for change in changes):
+    if image.properties.keys() - before:
         properties.check_quota(image.properties)
     if changes:
         image.updated_at = db.now()

@@ -94,13 +94,13 @@ def _check_image(image: models.Image, request: Request) -> None:
         raise errors.Conflict(
             f"Image is {image.status}; {method.name} needs it {' or '.join(method.accepts)}"
         )
-    if image.status == "uploading" and image.size is None:
-        # To begin would fail, and give the image back to be filled anew while these bytes still come.
-        raise errors.Conflict(f"The data of image {image.id} are still being staged")
     for column in ("container_format", "disk_format"):
         if getattr(image, column) is None and not (column == "disk_format" and _is_told(image)):
             raise errors.Conflict(f"'{column}' needs to be set before import")
     method.check(request.fields)
+    if image.status == "uploading" and image.size is None:
+        # To begin would fail, and give the image back to be filled anew while these bytes still come.
+        raise errors.Conflict(f"The data of image {image.id} are still being staged")
 
 
 def _is_told(image: models.Image) -> bool:

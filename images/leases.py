@@ -2,7 +2,8 @@
 
 The number is the attempt. Every write of a worker names it, so that one that was paused and has lost its
 task to another worker changes nothing when it wakes up (design section 4). Times are seconds since 1970
-by the hosts' clocks; a clock that is off costs a needless second attempt at worst, never a wrong write.
+by the hosts' clocks; a clock that is off costs a needless second attempt at worst, never a wrong write, and
+no worker that lives counts as dead for long.
 """
 
 import dataclasses
@@ -15,6 +16,9 @@ from images import config, db, errors, models
 
 #: What `expires` is when the worker has died and nobody was told yet.
 ORPHANED = 1.0
+#: Heartbeats for which a worker that seems to be dead is watched: clocks differ, and after an outage of the
+#: database nobody was heard of.
+_BEATS = 3
 _UNSEEN = {"synchronize_session": False}
 _LIVE = ("pending", "processing")
 
@@ -142,10 +146,15 @@ def release(session: orm.Session, lease: Lease, progress: Progress | None = None
 
 
 def hand_back(lease: Lease) -> str | None:
-    """Give a lease back although its task has not ended; the queue to ring in, None where it was lost."""
+    """Give a lease back although its task has not ended; the queue to ring in, None where it was lost.
+
+    To be called once: who can has not died, and where its lease was taken from it, it was counted as dead.
+    """
     runs = models.TaskRun
     with db.transaction() as session:
         if not _touch(session, lease, {"worker": None, "expires": time.time()}):
+            counted = sa.update(runs).where(runs.task_id == lease.task_id, runs.deaths > 0)
+            session.execute(counted.values(deaths=runs.deaths - 1), execution_options=_UNSEEN)
             return None
         return session.scalars(sa.select(runs.queue).where(runs.task_id == lease.task_id)).one()
 
@@ -153,18 +162,30 @@ def hand_back(lease: Lease) -> str | None:
 def declare_dead() -> int:
     """Take the lease from every worker that was not heard of in time; how many there were.
 
+    Where there seem to be such, this looks on for some heartbeats: whoever renews its lease meanwhile lives.
     The bell is to be rung for their tasks at once (`turns.lost_bells`).
     """
-    runs, tasks, now = models.TaskRun, models.Task, time.time()
+    runs, tasks = models.TaskRun, models.Task
     live = sa.exists().where(tasks.id == runs.task_id, tasks.status.in_(_LIVE))
-    dead = sa.update(runs).where(runs.worker.is_not(None), runs.expires < now, live)
+    silent = sa.select(runs.task_id, runs.expires).where(runs.worker.is_not(None), live)
+    with db.reading() as session:
+        found = list(session.execute(silent.where(runs.expires < time.time())))
+    if found:
+        time.sleep(_BEATS * config.CONF.gantry.heartbeat_seconds)
+    return sum(_take_away(row.task_id, row.expires) for row in found)
+
+
+def _take_away(task_id: str, expires: float) -> bool:
+    """Take a lease from its worker unless it was renewed; of two that try, one does."""
+    runs = models.TaskRun
+    same = sa.update(runs).where(runs.task_id == task_id, runs.expires == expires)
+    dead = same.where(runs.worker.is_not(None))
     with db.transaction() as session:
-        found = session.execute(
+        taken = session.execute(
             dead.values(deaths=runs.deaths + 1, worker=None, expires=ORPHANED),
             execution_options=_UNSEEN,
         )
-        count: int = found.rowcount  # type: ignore[attr-defined]
-        return count
+        return bool(taken.rowcount == 1)  # type: ignore[attr-defined]
 
 
 def _touch(session: orm.Session, lease: Lease, values: dict[str, object]) -> bool:

@@ -173,6 +173,7 @@ def place(plan: imports.Plan, size: int) -> None:
     Raises:
         Abandoned: another worker has the task.
         ImportFailed: the image is no longer waiting for the location.
+        Invalid: it does not say any more what its data are.
         LimitExceeded: the owner would have too many bytes.
     """
     said: dict[str, str] = plan.fields.get("validation_data") or {}
@@ -183,6 +184,7 @@ def place(plan: imports.Plan, size: int) -> None:
     with db.transaction() as session:
         leases.hold(session, plan.lease)
         statuses.hold_image(session, plan.image_id)
+        locations.check_formats(session.get_one(models.Image, plan.image_id))
         is_later = to == "importing"
         locations.check_quota(session, allowed, plan.image_id, size, keep=is_later)
         if statuses.move_image(

@@ -104,6 +104,7 @@ def scrub(image_id: str) -> bool:
         doomed = list(session.scalars(query))
         for row in doomed:  # from here on nobody can restore it (`images.restoring`)
             row.status, row.deleted = "deleted", False  # Glance may have marked it
+            row.updated_at = db.now()  # whoever was tried last comes last
     return _remove_data(image_id, "pending_delete", doomed)
 
 

@@ -9,7 +9,6 @@ A row's `expires` without a worker says when its bell was rung; `tasks.WAITS` me
 """
 
 import datetime
-import itertools
 import time
 from collections.abc import Callable
 
@@ -18,7 +17,7 @@ from sqlalchemy import orm
 
 from images import config, db, hosts, leases, models, quota, tasks
 
-#: Rows that one sweep looks at; the rest waits for the next one.
+#: Rows that one sweep looks at, of bells those of each queue; the rest waits for the next one.
 _AT_ONCE = 1000
 
 _R, _T = models.TaskRun, models.Task
@@ -117,23 +116,28 @@ def lost_bells(waiting: Callable[[str], int | None]) -> list[Bell]:
     messages than there are bells (`waiting` tells, None where the broker does not answer): a queue that is
     merely long is left alone. Those whose worker has died are rung for in any case.
     """
-    rows = sa.select(_R.task_id, _R.queue, _R.expires).join(_T, _T.id == _R.task_id)
-    rows = rows.where(_R.worker.is_(None), _R.expires != tasks.WAITS, _LIVE).order_by(
-        _R.queue, _R.expires
-    )
+    rung = (_R.worker.is_(None), _R.expires != tasks.WAITS, _LIVE)
+    queues = sa.select(_R.queue).join(_T, _T.id == _R.task_id).where(*rung).distinct()
+    rows = sa.select(_R.task_id, _R.expires).join(_T, _T.id == _R.task_id).where(*rung)
+    rows = rows.order_by(_R.expires).limit(_AT_ONCE)
     with db.reading() as session:
-        rung = list(session.execute(rows.limit(_AT_ONCE)))
+        bells = {
+            queue: {
+                row.task_id: row.expires for row in session.execute(rows.where(_R.queue == queue))
+            }
+            for queue in session.scalars(queues).all()
+        }
     lost: list[Bell] = []
-    for queue, bells in itertools.groupby(rung, key=lambda row: str(row.queue)):
-        lost += _lost(queue, {row.task_id: row.expires for row in bells}, waiting)
-    again = sa.update(_R).where(_R.task_id.in_([one for one, _ in lost]), _R.worker.is_(None))
-    if lost:
-        with db.transaction() as session:
-            session.execute(again.values(expires=time.time()), execution_options=_UNSEEN)
+    for queue, some in bells.items():
+        if again := _lost(queue, some, waiting):
+            unheard = sa.update(_R).where(_R.task_id.in_(again), _R.worker.is_(None))
+            with db.transaction() as session:
+                session.execute(unheard.values(expires=time.time()), execution_options=_UNSEEN)
+            lost += [(task_id, queue) for task_id in again]
     return lost
 
 
-def _lost(queue: str, bells: dict[str, float], waiting: Callable[[str], int | None]) -> list[Bell]:
+def _lost(queue: str, bells: dict[str, float], waiting: Callable[[str], int | None]) -> list[str]:
     old = time.time() - config.CONF.gantry.sweep_seconds
     overdue = [task_id for task_id, at in bells.items() if at < old]
     there = waiting(queue) if overdue else None
@@ -141,7 +145,7 @@ def _lost(queue: str, bells: dict[str, float], waiting: Callable[[str], int | No
         return []
     if there >= len(bells):
         overdue = [task_id for task_id in overdue if bells[task_id] == leases.ORPHANED]
-    return [(task_id, queue) for task_id in overdue]
+    return overdue
 
 
 def _running(session: orm.Session, owner: str) -> int:

@@ -180,15 +180,33 @@ def _is_outdated(file: pathlib.Path, attempt: int) -> bool:
 
 
 def finish_deletions() -> int:
-    """Remove the bytes of deleted locations that their store did not let go of; how many tries that took."""
+    """Remove the bytes of deleted locations that their store did not let go of; how many tries that took.
+
+    Those that were tried last come last: a store that does not answer keeps no other one waiting.
+    """
+    in_turn = _deletions().order_by(models.ImageLocation.updated_at)
     with db.reading() as session:
-        waiting = list(session.execute(_deletions().limit(_AT_ONCE)))
+        waiting = list(session.execute(in_turn.limit(_AT_ONCE)))
     for row in waiting:
-        if row.status == "deleted":
-            removal.delete_data(row.id, row.value, row.meta_data)
-        else:
-            _leave_alone_or_delete(row.image_id, row.id)
+        try:
+            if row.status == "deleted":
+                removal.delete_data(row.id, row.value, row.meta_data)
+            else:
+                _leave_alone_or_delete(row.image_id, row.id)
+        finally:
+            _go_last(row.id, is_over=row.status == "deleted")
     return len(waiting)
+
+
+def _go_last(row_id: int, *, is_over: bool) -> None:
+    """Have a location that still waits wait behind the others.
+
+    That of a living image must not look as if somebody were about to remove its bytes: copies mind that.
+    """
+    location, age = models.ImageLocation, 0 if is_over else removal.ABANDONED
+    last = sa.update(location).where(location.id == row_id, location.status == "pending_delete")
+    with db.transaction() as session:
+        session.execute(last.values(updated_at=db.now() - datetime.timedelta(seconds=age)))
 
 
 def _leave_alone_or_delete(image_id: str, row_id: int) -> None:
@@ -227,18 +245,26 @@ def _deletions() -> sa.Select[tuple[str, str, int, str, dict[str, Any]]]:
 def scrub() -> int:
     """Remove the data of images that were deleted with `delayed_delete`, when their time is over; how many.
 
-    An image whose deletion was to be immediate and died with its process goes the same way.
+    An image whose deletion was to be immediate and died with its process goes the same way; so does one whose
+    scrub has. Whoever was tried last (its store has its data in use) comes last.
     """
     image, location = models.Image, models.ImageLocation
-    delayed = sa.exists().where(location.image_id == image.id, location.status == "pending_delete")
+    rows = sa.exists().where(location.image_id == image.id)
+    # While an image is deleted at once, its locations are active; it may have lost others before.
+    delayed = rows.where(location.status == "pending_delete") & ~rows.where(
+        location.status == "active", location.deleted.is_(False)
+    )
+    tried = sa.select(sa.func.max(location.updated_at)).where(location.image_id == image.id)
     now = db.now()
     due = now - datetime.timedelta(seconds=config.CONF.scrub_time)
     abandoned = now - datetime.timedelta(seconds=removal.ABANDONED)
     query = (
         sa.select(image.id)
         .where(image.status == "pending_delete", image.deleted.is_(True))
-        .where(sa.or_(sa.and_(delayed, image.deleted_at <= due), image.deleted_at <= abandoned))
-        .order_by(image.deleted_at)
+        .where(
+            sa.or_(delayed & (image.deleted_at <= due), ~delayed & (image.deleted_at <= abandoned))
+        )
+        .order_by(sa.func.coalesce(tried.scalar_subquery(), image.deleted_at))
         .limit(_AT_ONCE)
     )
     with db.reading() as session:

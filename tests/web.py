@@ -77,6 +77,8 @@ class Ranged:
     cuts: list[int] = dataclasses.field(default_factory=list)
     #: Most bytes a second; None: as fast as they go.
     rate: float | None = None
+    #: What else than the whole says the rest of it; None: left out.
+    part_fields: dict[str, str | None] = dataclasses.field(default_factory=dict)
     #: Whether the length is said.
     length: bool = True
     #: Added to each answer.
@@ -97,7 +99,7 @@ class Ranged:
             said["Content-Range"] = f"bytes {begins}-{size - 1}/{size}"
         if self.length:
             said["Content-Length"] = str(size - begins)
-        for name, value in (said | self.fields).items():
+        for name, value in (said | self.fields | (self.part_fields if begins else {})).items():
             if value is not None:
                 handler.send_header(name, value)
         handler.end_headers()

@@ -3,9 +3,12 @@
 What ends a job is what Flower shows. `Abandoned` never leaves a job: Celery would end the process with it.
 """
 
+import contextlib
 import logging
 import os
 import socket
+import threading
+import time
 from typing import Any
 
 from images import cache, cache_fills, config, errors, imports, leases, queue, turns, upkeep
@@ -43,13 +46,38 @@ def _run(plan: imports.Plan) -> str:
             engine.run(plan, watch)
     except errors.Abandoned as reason:
         LOG.warning("Task %s is left to another worker: %s", plan.lease.task_id, reason)
-        if queue_name := leases.hand_back(plan.lease):
-            queue.ring(plan.lease.task_id, queue_name)
+        _leave(plan.lease)
         return "left to another worker"
     finally:
         if config.CONF.gantry.imports_per_project:
             ring(plan.owner)
     return "active"
+
+
+def _leave(lease: leases.Lease) -> None:
+    """Hand a task back; where the database is away, in a thread, as soon as it is back.
+
+    Raises:
+        Abandoned: it is away.
+    """
+    try:
+        _hand_back(lease)
+    except errors.Abandoned:
+        threading.Thread(target=_hand_back_late, args=(lease,), daemon=True).start()
+        raise
+
+
+def _hand_back(lease: leases.Lease) -> None:
+    if queue_name := leases.hand_back(lease):
+        queue.ring(lease.task_id, queue_name)
+
+
+def _hand_back_late(lease: leases.Lease) -> None:
+    """Else this worker would count as dead, and the third outage would end the import."""
+    while True:
+        time.sleep(config.CONF.gantry.heartbeat_seconds)
+        with contextlib.suppress(errors.Abandoned):
+            return _hand_back(lease)
 
 
 def ring(owner: str | None = None) -> int:

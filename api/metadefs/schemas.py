@@ -228,7 +228,7 @@ def _judge(name: str) -> jsonschema.Draft4Validator:
             strict = {"type": "object", "properties": about, "required": ["name"]}
             parts[part] = {"type": "array", "items": strict | {"additionalProperties": False}}
         schema["properties"] = parts
-    return jsonschema.Draft4Validator(schema)
+    return schemas.judge(schema)
 
 
 def read(name: str) -> dict[str, Any]:

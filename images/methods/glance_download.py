@@ -31,6 +31,10 @@ from images.methods import web_download
 
 #: Bytes that a record may have.
 _MOST = 8 << 20
+#: Bytes that an image may have: what a database can count.
+_BIGGEST = (1 << 63) - 1
+#: Characters of a text of the record that a cause quotes.
+_SHOWN = 40
 #: What promises of the bytes that they were verified: nobody does that here, for it comes with the bytes.
 _PROMISES = {*signatures.PROPERTIES, checksums.PROPERTY}
 
@@ -169,13 +173,23 @@ def _record(wanted: answers.Wanted, listener: transfers.Listener) -> dict[str, A
     raw = transfers.document(wanted, listener, _MOST)
     try:
         record = json.loads(raw) if len(raw) <= _MOST else None
-    except ValueError:
+    except (ValueError, RecursionError):
         record = None
-    if not isinstance(record, dict) or type(record.get("size")) not in (int, type(None)):
+    if not isinstance(record, dict) or not _is_size(record.get("size")):
         raise errors.ImportFailed("it does not answer as an image service does")
     if record.get("status") != "active" or record["size"] is None:
-        raise errors.ImportFailed(f"the image is {record.get('status')}; it must be active")
+        raise errors.ImportFailed(f"the image is {_shown(record.get('status'))}; it must be active")
     return record
+
+
+def _is_size(value: object) -> bool:
+    """Whether a record may have this size; that of an image without data is null."""
+    return value is None or (type(value) is int and 0 <= value <= _BIGGEST)
+
+
+def _shown(value: object) -> str:
+    """A text of the other region in characters that every database holds, and in any case not many."""
+    return ascii(value[:_SHOWN]) if isinstance(value, str) else "none"
 
 
 def _described(source: dict[str, Any]) -> dict[str, Any]:
@@ -186,7 +200,8 @@ def _described(source: dict[str, Any]) -> dict[str, Any]:
         ("container_format", known.container_formats),
     ):
         if source.get(column) not in values:
-            raise errors.ImportFailed(f"its {column} {source.get(column)} is not taken here")
+            found = _shown(source.get(column))
+            raise errors.ImportFailed(f"its {column} {found} is not taken here")
     beginnings = tuple(options.extra_properties)
     copied = {
         name: value

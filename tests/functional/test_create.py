@@ -167,6 +167,35 @@ def test_a_body_with_a_fault_in_each_place(api: Api) -> None:
     assert time.process_time() - began < 1.5  # 4 s for all
 
 
+@pytest.mark.parametrize("count", [8000])
+def test_a_list_of_what_cannot_be_sorted(api: Api, count: int) -> None:
+    """jsonschema compared each with each, for minutes."""
+    began = time.process_time()
+    body = {"name": "a", "required": [{"a": number} for number in range(count)]}
+    answer = api.ask("POST", "/v2/metadefs/namespaces/none/objects", body)
+    assert answer.status_code in (400, 403, 404), answer.text
+    assert time.process_time() - began < 2
+
+
+def test_numbers_beyond_all_that_json_has(api: Api) -> None:
+    """They would be given out again as Infinity, which no parser has to take."""
+    image_id = api.create(disk_format="raw", container_format="bare")
+    body = '{"method": {"name": "web-download", "uri": "http://example.org/x", "x": 1e999}}'
+    answer = api.ask(
+        "POST", f"/v2/images/{image_id}/import", data=body, content_type="application/json"
+    )
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("what", ["file", "stage"])
+def test_a_size_that_no_database_can_count(caller: Caller, what: str) -> None:
+    api = caller(options="user_storage_quota = 99999999999999TB")
+    image_id = api.create(disk_format="raw", container_format="bare")
+    answer = api.put(image_id, b"data", what, X_OpenStack_Image_Size="9" * 19)
+    assert answer.status_code == 413
+    assert api.show(image_id)["status"] == "queued"
+
+
 def test_an_id_is_never_given_twice(api: Api) -> None:
     image_id = api.create()
     assert api.ask("POST", "/v2/images", {"id": image_id}).status_code == 409

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +15,7 @@ from taskflow.patterns import linear_flow
 
 from flows.steps import claim
 from images import db, errors, imports, leases, models, staging, stores
-from tests import web
+from tests import service, web
 from tests.functional import importing
 from tests.functional.conftest import Api, Caller
 from workers import engine, heartbeat, jobs
@@ -228,6 +229,38 @@ def test_a_task_that_kills_its_workers_is_given_up(api: Api) -> None:
     )
     assert api.show(image_id)["status"] == "queued"
     assert list(staging.path().iterdir()) == []
+
+
+def test_outages_kill_no_worker(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are that last longer than a lease: the import goes on."""
+    image_id, task_id = asked(api, name="glance-direct")
+    run, hand_back, is_away = engine.run, leases.hand_back, threading.Event()
+
+    def unless_away(do: Callable[..., Any]) -> Callable[..., Any]:
+        def answer(*words: Any) -> Any:
+            if is_away.is_set():
+                raise errors.Abandoned("The database does not answer")
+            return do(*words)
+
+        return answer
+
+    monkeypatch.setattr(engine, "run", unless_away(run))
+    monkeypatch.setattr(leases, "hand_back", unless_away(hand_back))
+    for _ in range(3):
+        is_away.set()
+        assert jobs.run_import(task_id) == "left to the sweep"
+        with db.transaction() as session:
+            session.get_one(models.TaskRun, task_id).expires = 1.5
+        assert leases.declare_dead() == 1
+        is_away.clear()
+        service.wait_for(lambda: deaths(task_id) == 0, "the worker's word that it lives")
+    assert jobs.run_import(task_id) == "active"
+    assert api.show(image_id)["status"] == "active"
+
+
+def deaths(task_id: str) -> int:
+    with db.reading() as session:
+        return session.get_one(models.TaskRun, task_id).deaths
 
 
 def test_bytes_that_a_dead_worker_has_stored_and_told_nobody_of(

@@ -94,7 +94,7 @@ def test_only_so_many_are_shown(api: Api, execute: Execute) -> None:
 
 def test_a_request_is_kept_with_its_task_so_it_is_bounded(api: Api) -> None:
     image_id = api.create(disk_format="raw", container_format="bare")
-    body = DIRECT | {"padding": "x" * (64 << 10)}
+    body = DIRECT | {"padding": "x" * (128 << 10)}
     assert api.ask("POST", f"/v2/images/{image_id}/import", body).status_code == 413
 
 

@@ -177,6 +177,23 @@ def test_an_upload_that_was_paused_leaves_its_successor_s_data(
     assert api.ask("GET", f"/v2/images/{image_id}/file").data == other
 
 
+def test_formats_that_are_unset_before_a_worker_begins(caller: Caller, server: str) -> None:
+    """The image would become active without them, and its data never be judged."""
+    api = caller(options=LISTS)
+    for name in importing.FORMATS:
+        staged, located = importing.staged(api, DATA), api.create(**importing.FORMATS)
+        tasks = [importing.asked(api, staged)]
+        answer = api.ask("POST", f"/v2/images/{located}/locations", {"url": f"{server}/data"})
+        assert answer.status_code == 202
+        tasks.append(api.show(located)["os_glance_import_task"])
+        for image_id, task_id in zip((staged, located), tasks, strict=True):
+            change = {"op": "replace", "path": f"/{name}", "value": None}
+            assert api.patch(image_id, change).status_code == 200
+            with pytest.raises(errors.ImportFailed, match=name):
+                jobs.run_import(task_id)
+            assert status(image_id) == "queued"
+
+
 # What is reserved
 
 

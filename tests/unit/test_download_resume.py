@@ -9,6 +9,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,9 @@ from tests.downloading import Download, names
 DATA = os.urandom(7 << 20)
 OTHER = os.urandom(7 << 20)
 MIB = 1 << 20
-OLD, NEW = (email.utils.formatdate(time.time() - age, usegmt=True) for age in (3600, -3600))
+OLD, OLDER, NEW = (
+    email.utils.formatdate(time.time() - age, usegmt=True) for age in (3600, 7200, -3600)
+)
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +129,39 @@ def test_a_file_that_has_changed(serve: Serve, length: int, *, conditions: bool)
     check(one.run(serve(web.in_turn(first, second))), OTHER[:length])
     assert len(second.asked) == (1 if conditions else 2)
     assert one.faults[1] == "the server cannot go on in the middle, or the file has changed"
+
+
+@pytest.mark.parametrize(
+    ("whole", "rest", "is_taken"),
+    [
+        ({"etag": '"one"', "modified": OLD}, {"ETag": None, "Last-Modified": OLDER}, False),
+        ({"etag": '"one"', "modified": OLD}, {"ETag": None, "Last-Modified": None}, False),
+        ({"etag": None, "modified": OLD}, {"Last-Modified": OLDER}, False),
+        ({"etag": None, "modified": OLD}, {"Last-Modified": None}, True),
+        ({"etag": '"one"', "modified": OLD}, {"Last-Modified": None}, True),
+    ],
+    ids=["no-tag-other-date", "no-tag", "other-date", "no-date", "tag-no-date"],
+)
+def test_a_part_that_does_not_name_its_version(
+    serve: Serve, whole: dict[str, Any], rest: dict[str, str | None], *, is_taken: bool
+) -> None:
+    """A server that ignores If-Range may give another file's; a part must name its tag, not its date."""
+    first = web.Ranged(DATA, cuts=[MIB], **whole)
+    other = DATA if is_taken else OTHER
+    second = web.Ranged(other, conditions=False, part_fields=rest, **whole)
+    check(Download().run(serve(web.in_turn(first, second))), other)
+    assert [asked.get("Range") for asked in second.asked] == [
+        f"bytes={MIB}-",
+        *([] if is_taken else [None]),
+    ]
+
+
+@pytest.mark.parametrize(("tag", "is_taken"), [(None, True), ('"two"', False)])
+def test_a_part_of_what_never_changes(serve: Serve, tag: str | None, *, is_taken: bool) -> None:
+    """It need not name its tag, but must not name another one."""
+    file = web.Ranged(DATA, cuts=[MIB], part_fields={"ETag": tag})
+    check(Download().run(serve(file), immutable=True))
+    assert len(file.asked) == (2 if is_taken else 3)
 
 
 def part(said: str, body: bytes = DATA[MIB:]) -> web.Answer:

@@ -1,6 +1,8 @@
 """A task is in one worker's hands at a time, and what an earlier one writes does not count."""
 
+import threading
 import time
+import types
 
 import pytest
 
@@ -77,6 +79,51 @@ def test_who_dies_is_counted_and_who_hands_back_is_not() -> None:
     assert take(task_id, "fourth") == leases.Lease(task_id, 4, "fourth")
     with db.reading() as session:
         assert session.get_one(models.TaskRun, task_id).deaths == 2
+
+
+def test_who_renews_lives_whatever_the_clock_of_the_sweep_says(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweep's is ahead by more than a lease; a worker that does not renew is dead all the same."""
+    configure("heartbeat_seconds = 0.5")
+    lives, dead = take(new_task(), "lives"), take(new_task(), "dead")
+    assert lives
+    assert dead
+    sweeper, over = threading.current_thread(), threading.Event()
+
+    def ahead() -> float:
+        return time.time() + (100 if threading.current_thread() is sweeper else 0)
+
+    def beat() -> None:
+        while not over.wait(0.05):
+            leases.renew(lives, None)
+
+    monkeypatch.setattr(leases, "time", types.SimpleNamespace(time=ahead, sleep=time.sleep))
+    worker = threading.Thread(target=beat)
+    worker.start()
+    try:
+        assert leases.declare_dead() == 1
+    finally:
+        over.set()
+        worker.join()
+    assert leases.renew(lives, None)
+    assert not leases.renew(dead, None)
+
+
+@pytest.mark.parametrize("taken_by", ["sweep", "worker"])
+def test_who_was_counted_as_dead_and_hands_back_is_counted_no_more(taken_by: str) -> None:
+    task_id = new_task()
+    first = take(task_id, "first")
+    assert first
+    lapse(task_id)
+    if taken_by == "sweep":
+        assert leases.declare_dead() == 1
+    second = take(task_id, "second")
+    assert second
+    assert leases.hand_back(first) is None
+    with db.reading() as session:
+        run = session.get_one(models.TaskRun, task_id)
+        assert (run.deaths, run.worker, run.attempt) == (0, "second", 2)
 
 
 def test_a_worker_that_was_declared_dead_cannot_write() -> None:

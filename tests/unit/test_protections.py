@@ -114,7 +114,7 @@ def test_each_operation_has_its_own_line(rules: Rules) -> None:
         ("yy", "nobody"),
         ("os_glance_mark", "everybody"),
         ("os_glanceable", "everybody"),
-        ("my_os_glance", "everybody"),
+        ("my_os_glance", "nobody"),
     ],
 )
 def test_the_first_section_that_is_found_in_the_name_decides(

@@ -127,6 +127,15 @@ def test_bells_that_are_lost() -> None:
     assert turns.lost_bells(lambda _: 1) == []
 
 
+def test_a_long_queue_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of a host that is gone, say, with more bells than one sweep looks at."""
+    monkeypatch.setattr(turns, "_AT_ONCE", 2)
+    long, other = ask("mine", 3, "convert@gone"), ask("mine", 1)
+    age(long, 120)
+    age(other, 60)
+    assert turns.lost_bells(lambda queue: 0 if queue == "fetch" else 3) == [(other[0], "fetch")]
+
+
 def test_the_tasks_of_the_dead_are_rung_for_at_once() -> None:
     """However long the queue is; and once."""
     mine = ask("mine", 2)

@@ -10,7 +10,19 @@ from typing import Any
 
 import pytest
 
-from images import cancelling, context, db, leftovers, models, removal, staging, upkeep, uploads
+from images import (
+    cancelling,
+    context,
+    db,
+    errors,
+    leftovers,
+    models,
+    removal,
+    staging,
+    stores,
+    upkeep,
+    uploads,
+)
 from tests.conftest import Configure
 from tests.unit import remains
 
@@ -178,6 +190,23 @@ def test_a_location_that_a_living_image_has_lost() -> None:
     assert (file.exists(), remains.locations(image_id)) == (False, ["deleted"])
 
 
+@pytest.mark.parametrize("was", ["deleted", "active"])
+def test_a_store_that_does_not_answer_keeps_no_other_waiting(
+    was: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Even where one run sees nothing but what waits for it."""
+    monkeypatch.setattr(upkeep, "_AT_ONCE", 2)
+    ids = [remains.gone("deleted") if was == "deleted" else remains.image(was) for _ in range(3)]
+    files = [remains.stored(one, "pending_delete") for one in ids]
+    for file in files[:2]:  # no store removes a directory
+        file.unlink()
+        file.mkdir()
+    runs = [upkeep.finish_deletions() for _ in range(3)]
+    assert runs == [2, 2, 2]
+    assert [remains.locations(one) for one in ids] == [["pending_delete"]] * 2 + [["deleted"]]
+    assert not files[2].exists()
+
+
 @pytest.mark.parametrize(
     ("was", "rows"),
     [
@@ -236,6 +265,51 @@ def test_a_deletion_under_way_is_left_to_who_does_it() -> None:
     assert upkeep.scrub() == 1
     assert [remains.status(fresh), remains.status(dead)] == ["pending_delete", "deleted"]
     assert [file.exists() for file in files] == [True, False]
+
+
+@pytest.mark.parametrize("rows", [["pending_delete"], ["pending_delete", "deleted"]])
+def test_a_delayed_deletion_is_never_early(configure: Configure, rows: list[str]) -> None:
+    """However long ago an immediate one would have been given up; that it has lost a location is no sign."""
+    configure("[DEFAULT]\nscrub_time = 604800")
+    image_id = remains.gone("pending_delete")
+    file, *_ = [remains.stored(image_id, row) for row in rows]
+    assert upkeep.scrub() == 0
+    assert (remains.status(image_id), file.exists()) == ("pending_delete", True)
+
+
+@pytest.mark.parametrize("scrub_time", [0, 604800])
+def test_a_deletion_at_once_of_an_image_that_had_lost_a_location(
+    configure: Configure, scrub_time: int
+) -> None:
+    """It is not delayed: nobody scrubs it while it is under way, and it does not wait for `scrub_time`."""
+    configure(f"[DEFAULT]\nscrub_time = {scrub_time}")
+    fresh = remains.gone("pending_delete", age=datetime.timedelta(seconds=50))
+    dead = remains.gone("pending_delete")
+    for one in (fresh, dead):
+        for row in ("pending_delete", "active"):
+            remains.stored(one, row)
+    assert upkeep.scrub() == 1
+    assert [remains.status(fresh), remains.status(dead)] == ["pending_delete", "deleted"]
+
+
+def test_images_in_use_keep_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where one run sees nothing but them; and they are scrubbed once they are in use no more."""
+    monkeypatch.setattr(upkeep, "_AT_ONCE", 2)
+    ids = [remains.gone("pending_delete", age=(4 - n) * remains.HOUR) for n in range(3)]
+    files = [remains.stored(one, "pending_delete") for one in ids]
+    used, delete = {str(file) for file in files[:2]}, stores.delete
+
+    def refuse(url: str, metadata: dict[str, str] | None) -> None:
+        if url.removeprefix("file://") in used:
+            raise errors.Conflict("in use")
+        delete(url, metadata)
+
+    monkeypatch.setattr(stores, "delete", refuse)
+    assert sum(upkeep.scrub() for _ in range(2)) == 1
+    assert [remains.status(one) for one in ids] == ["pending_delete"] * 2 + ["deleted"]
+    used.clear()
+    assert sum(upkeep.scrub() for _ in range(2)) == 2
+    assert {remains.status(one) for one in ids} == {"deleted"}
 
 
 def test_nothing_else_is_scrubbed() -> None:
