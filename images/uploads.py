@@ -114,14 +114,16 @@ def upload(
         facts = _received(ctx, image_id, body, said, size_hint, meter)
         virtual = formats.check(facts.inspection, image.disk_format, image.container_format)
         columns = (facts.digest or {}) | {"size": facts.size, "virtual_size": virtual}
-        url, metadata = stores.add(store_id, image_id, staging.path(image_id), _writer(image_id))
+        url, metadata = stores.add(
+            store_id, image_id, staging.path(image_id), _writer(image_id, facts)
+        )
         _record(image_id, columns, url, metadata)
     except BaseException as error:
         if notifications.enabled:
             _tell_of_failure(image_id, error)
-        if not give_back(image_id, "saving") and isinstance(
-            error, errors.NotFound | errors.Unavailable
-        ):  # no store can take a file that a deletion has removed
+        lost = isinstance(error, errors.NotFound | errors.Unavailable)
+        if not give_back(image_id, "saving") and lost:
+            # No store can take a file that a deletion has removed.
             raise errors.Gone(_DELETED.format(image_id)) from error
         raise
     staging.remove(image_id)
@@ -206,13 +208,13 @@ def _chosen(store: str | None) -> str:
     return store
 
 
-def _writer(image_id: str) -> stores.Writer:
+def _writer(image_id: str, facts: staging.Facts) -> stores.Writer:
     """Shows while a store takes its time that the upload is not dead (`images.upkeep.give_back_uploads`).
 
     And makes sure, before the store has the bytes under the image's name, that upkeep has not ended it all
     the same: the staged file would be gone, or another one by now.
     """
-    mine, told = staging.path(image_id).stat().st_ino, time.monotonic()
+    told = time.monotonic()
 
     def heard(_: int) -> None:
         nonlocal told
@@ -223,7 +225,7 @@ def _writer(image_id: str) -> stores.Writer:
 
     def ready() -> None:
         try:
-            is_mine = staging.path(image_id).stat().st_ino == mine
+            is_mine = staging.path(image_id).stat().st_ino == facts.identity[0]
         except OSError:
             is_mine = False
         if not is_mine:
