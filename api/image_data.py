@@ -16,6 +16,7 @@ from images import (
     catalog,
     config,
     errors,
+    filters,
     locations,
     policy,
     records,
@@ -27,8 +28,6 @@ _LOG = logging.getLogger(__name__)
 
 blueprint = flask.Blueprint("image_data", __name__, url_prefix="/v2/images/<image_id>")
 
-#: What the database can count, which is beyond every limit.
-_MOST = (1 << 63) - 1
 _TYPE = "application/octet-stream"
 #: What may be sent as a checksum: whoever else has written one, it splits no header.
 _DIGEST = re.compile("[0-9A-Za-z]+")
@@ -62,10 +61,12 @@ def _size_hint() -> int | None:
         raise errors.UnsupportedMediaType(f"The Content-Type of image data is {_TYPE}")
     text = request.headers.get("X-OpenStack-Image-Size")
     if text is None:
-        return min(request.content_length, _MOST) if request.content_length is not None else None
-    if not re.fullmatch("[0-9]{1,19}", text.strip(), re.ASCII):
+        said = request.content_length
+    elif re.fullmatch("[0-9]{1,19}", text.strip(), re.ASCII):
+        said = int(text)
+    else:
         raise errors.Invalid("X-OpenStack-Image-Size must be a number of bytes")
-    return min(int(text), _MOST)
+    return None if said is None else min(said, filters.BIGGEST)
 
 
 @blueprint.get("/file")

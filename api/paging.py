@@ -80,11 +80,11 @@ def _checked(keys: list[str], directions: list[str], default: str) -> tuple[tupl
     for direction in (*directions, default):
         if direction not in _DIRECTIONS:
             raise errors.Invalid(f"Invalid sort direction: {direction}; it is asc or desc")
-    first = dict(
-        zip(reversed(keys), reversed(directions), strict=True)
-    )  # a second time it orders nothing
+    order: dict[str, str] = {}
+    for key, direction in zip(keys, directions, strict=True):
+        order.setdefault(key, direction)  # a second time it orders nothing
     tail = [(key, default) for key in ("created_at", "id") if key not in keys]
-    return (*((key, first[key]) for key in dict.fromkeys(keys)), *tail)
+    return (*order.items(), *tail)
 
 
 def sort(args: Any, keys: Collection[str]) -> tuple[str, str]:

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from images import errors, new_file, staging
+from images import errors, new_file, staging, store_options
 
 _COPY_PIECE = 64 << 20
 _READ_PIECE = 1 << 20
@@ -21,8 +21,6 @@ _READ_PIECE = 1 << 20
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
 #: Copying by ranges is refused with these across file systems (by Linux 5.19 and later), and by some of them.
 _NO_RANGE = (errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS)
-#: `glance_store.capabilities.BitMasks.WRITE_ACCESS`, which a driver loses where its options are wrong.
-_WRITE_ACCESS = 0b1000
 
 
 def _nothing(*_: object) -> None:
@@ -64,7 +62,7 @@ def name(driver: Any) -> str:
 
 def check_configured(driver: Any) -> None:
     """Raise `Misconfigured` if glance_store has found a driver's options too bad to write with them."""
-    if not driver.is_capable(_WRITE_ACCESS):
+    if not driver.is_capable(store_options.WRITE_ACCESS):
         raise errors.Misconfigured(
             f"{name(driver)} lacks an option, or has a wrong one: the log of this service's start says which"
         )

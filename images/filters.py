@@ -47,7 +47,8 @@ _UNLISTED = ("deleted", "pending_delete", "killed")
 UNSTORABLE = re.compile("[\0\ud800-\udfff\U00010000-\U0010ffff]")
 #: Each filter is a condition of its own, and databases bound how many a statement may have.
 _MOST = 100
-_BIGGEST = (1 << 63) - 1
+#: The largest number that the database can hold.
+BIGGEST = (1 << 63) - 1
 #: A value of a list: quoted, with \" for a quote inside, or anything that has no comma and no quote.
 _ITEM = re.compile(r'"((?:[^"\\]|\\.)*)"|([^",]*)')
 
@@ -228,7 +229,7 @@ def _split(text: str) -> list[str]:
 
 def _number(column: _Column, _name: str, value: str) -> Condition:
     number = _integer(value)
-    return sa.false() if number is None or abs(number) > _BIGGEST else column == number
+    return sa.false() if number is None or abs(number) > BIGGEST else column == number
 
 
 def _bound(name: str, value: str) -> Condition:
@@ -236,7 +237,7 @@ def _bound(name: str, value: str) -> Condition:
     number = _integer(value)
     if column is None or number is None:
         raise errors.Invalid(f"Unable to filter by {name}: a number, and of {', '.join(_NUMBERS)}")
-    number = max(-_BIGGEST, min(number, _BIGGEST))
+    number = max(-BIGGEST, min(number, BIGGEST))
     return column >= number if name.endswith("_min") else column <= number
 
 

@@ -183,9 +183,7 @@ def _refusal(task: models.Task, image: models.Image | None) -> str:
         return f"It was given up: its worker died {most} times"
     if image is not None and not _is_wanted(image):
         return "The image was deleted"
-    if (
-        image is not None and image.status == "importing"
-    ):  # they may be unset until the task is begun
+    if image is not None and image.status == "importing":  # until now formats could be unset
         told = config.CONF.gantry.detect_disk_format and image.container_format == "bare"
         needed = ["container_format"] if told else ["container_format", "disk_format"]
         for column in (name for name in needed if getattr(image, name) is None):

@@ -64,9 +64,7 @@ class Pipeline:
         It waits until all have taken what stood there before, and raises what a taker has raised.
         """
         self._settle(_DEPTH - 1)
-        if (
-            not self._rooms
-        ):  # who sends pieces of its own has none, and leaves the large ones to others
+        if not self._rooms:  # only now: who sends pieces of its own leaves the large ones to others
             self._is_large = _large.acquire(blocking=False)
         if len(self._rooms) < _DEPTH:
             self._rooms.append(memoryview(mmap.mmap(-1, _LARGE if self._is_large else PIECE)))

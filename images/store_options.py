@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 import glance_store
-from glance_store import backend, multi_backend
+from glance_store import backend, capabilities, multi_backend
 from glance_store import driver as store_driver
 from glance_store import location as store_location
 from oslo_config import cfg
@@ -17,6 +17,8 @@ LOG = logging.getLogger(__name__)
 
 #: The oldest glance_store: 0.26.0, with which the Rocky release came, breaks every upload.
 _OLDEST = (0, 26, 1)
+#: What a driver is no longer capable of where its options are wrong.
+WRITE_ACCESS = capabilities.BitMasks.WRITE_ACCESS
 #: By a scheme of its URLs, the module that reaches a store through its own library.
 CLIENTS = {"s3": "images.s3_store", "swift": "images.swift_store", "rbd": "images.rbd_store"}
 

@@ -216,9 +216,9 @@ def named(url: str, metadata: dict[str, Any] | None) -> str | None:
     their URL, as in Glance. None where that says nothing either.
     """
     said: str | None = (metadata or {}).get("store") or (metadata or {}).get("backend")
-    if said in _drivers() or not multi():
-        return said if said in _drivers() else None
-    return _by_url(url) or said
+    if said in _drivers():
+        return said
+    return (_by_url(url) or said) if multi() else None
 
 
 def _by_url(url: str) -> str | None:
@@ -407,7 +407,9 @@ def _is_file(driver: Any) -> bool:
     return "file" in driver.get_schemes()
 
 
+@functools.cache
 def _trust(driver: Any) -> remote.Trust:
+    """Found once: to ask for a store's options registers them anew."""
     conf = config.CONF
     if multi():
         return remote.trust(store_options.of_store(conf, driver.backend_group, driver))

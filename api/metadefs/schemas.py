@@ -1,12 +1,10 @@
 """The JSON schemas of metadata definitions: served, and what bodies are judged by (contract section 2.15)."""
 
 import functools
-import itertools
 from typing import Any
 
 import flask
 import jsonschema
-from jsonschema import exceptions
 
 from api import body, render, schemas
 from images import errors
@@ -243,8 +241,7 @@ def read(name: str) -> dict[str, Any]:
     for member in fixed[2:] if name in ("property", "resource_type") else fixed:
         if member in fields:
             raise errors.Forbidden(f"Attribute '{member}' is read-only.")
-    some = itertools.islice(_judge(name).iter_errors(fields), schemas.ERRORS)
-    error = exceptions.best_match(some)
+    error = schemas.fault(_judge(name), fields)
     if error is not None:
         where = "/".join(map(str, error.path))
         raise errors.Invalid(

@@ -21,7 +21,7 @@ from images import config, editing, errors, extras
 blueprint = flask.Blueprint("schemas", __name__, url_prefix="/v2/schemas")
 
 #: Of so many errors the most telling one is said: to find all in a body of some MiB takes a minute.
-ERRORS = 50
+_ERRORS = 50
 #: Members of a task that its place in a list has not.
 _ONLY_SINGLE = ("input", "result", "message")
 
@@ -83,7 +83,7 @@ def check(fields: dict[str, Any], *, whole: bool = False) -> None:
     """
     formats = config.CONF.image_format
     judging = _validator(tuple(formats.container_formats), tuple(formats.disk_formats))
-    error = exceptions.best_match(itertools.islice(judging.iter_errors(fields), ERRORS))
+    error = fault(judging, fields)
     if error is not None:
         name = f"{error.path[0]}: " if error.path else ""
         raise errors.Invalid(
@@ -112,8 +112,9 @@ def _validator(*_formats: tuple[str, ...]) -> jsonschema.Draft4Validator:
 
 def _unique(_: Any, wanted: bool, found: Any, __: Any) -> Iterator[jsonschema.ValidationError]:
     """`uniqueItems`; jsonschema's own compares each with each: a list of 40 KB takes it half a minute."""
-    texts = (json.dumps(one, sort_keys=True) for one in found) if isinstance(found, list) else ()
-    if wanted and isinstance(found, list) and len(set(texts)) != len(found):
+    if not (wanted and isinstance(found, list)):
+        return
+    if len({json.dumps(one, sort_keys=True) for one in found}) != len(found):
         yield jsonschema.ValidationError("it names something twice")
 
 
@@ -126,6 +127,13 @@ def judge(schema: dict[str, Any]) -> jsonschema.Draft4Validator:
     """Whatever judges bodies by this schema, in a time that grows as they do."""
     made: jsonschema.Draft4Validator = _JUDGE(schema)
     return made
+
+
+def fault(judging: jsonschema.Draft4Validator, body: Any) -> jsonschema.ValidationError | None:
+    """The most telling of a body's faults; None where it has none."""
+    found = itertools.islice(judging.iter_errors(body), _ERRORS)
+    worst: jsonschema.ValidationError | None = exceptions.best_match(found)
+    return worst
 
 
 def _collection(name: str, item: dict[str, Any]) -> dict[str, Any]:

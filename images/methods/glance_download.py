@@ -18,6 +18,7 @@ from images import (
     config,
     context,
     errors,
+    filters,
     methods,
     properties,
     service_tokens,
@@ -31,8 +32,6 @@ from images.methods import web_download
 
 #: Bytes that a record may have.
 _MOST = 8 << 20
-#: Bytes that an image may have: what a database can count.
-_BIGGEST = (1 << 63) - 1
 #: Characters of a text of the record that a cause quotes.
 _SHOWN = 40
 #: What promises of the bytes that they were verified: nobody does that here, for it comes with the bytes.
@@ -184,7 +183,7 @@ def _record(wanted: answers.Wanted, listener: transfers.Listener) -> dict[str, A
 
 def _is_size(value: object) -> bool:
     """Whether a record may have this size; that of an image without data is null."""
-    return value is None or (type(value) is int and 0 <= value <= _BIGGEST)
+    return value is None or (type(value) is int and 0 <= value <= filters.BIGGEST)
 
 
 def _shown(value: object) -> str:

@@ -1,5 +1,7 @@
 """Imports from the request to the end of their task, with a worker that the test can stop."""
 
+import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from images import errors, imports, leases
@@ -23,6 +25,26 @@ class Watch(heartbeat.Heartbeat):
             raise errors.Abandoned("The test wants it")
         self.steps.add(step)
         super().report(step, done, total)
+
+
+def file_stores(
+    room: pathlib.Path, places: Mapping[str, str], *, default: str = "", more: str = ""
+) -> str:
+    """Options of a service with these stores, by the directories in `room`, `one` by default; and the web.
+
+    `default` are lines of [DEFAULT], `more` are further sections. What fails is tried once more, at once.
+    """
+    sections = "".join(
+        f"[{name}]\nfilesystem_store_datadir = {room}/{place}\n" for name, place in places.items()
+    )
+    backends = ",".join(f"{name}:file" for name in places)
+    return (
+        f"enabled_backends = {backends},web:http\nshow_multiple_locations = true\n{default}\n"
+        f"enabled_import_methods = [glance-direct,copy-image]\n{sections}"
+        f"[glance_store]\ndefault_backend = one\n"
+        f"[os_glance_staging_store]\nfilesystem_store_datadir = {room}/staging\n{more}"
+        "[gantry]\nretry_pause = 0.01\ntries = 2\nheartbeat_seconds = 0.1\n"
+    )
 
 
 def staged(api: Api, data: bytes, **fields: str) -> str:

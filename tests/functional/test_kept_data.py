@@ -23,18 +23,11 @@ LONG_AGO = {"updated_at": db.now().replace(year=2020)}
 
 def start(caller: Caller, room: pathlib.Path, more: str = "", two: str = "two") -> Api:
     """An administrator of a service with three file stores."""
-    places = {name: f"{room}/{name}" for name in NAMES} | {"two": f"{room}/{two}"}
-    sections = "".join(
-        f"[{n}]\nfilesystem_store_datadir = {place}\n" for n, place in places.items()
-    )
-    backends = ",".join(f"{name}:file" for name in NAMES)
     return caller(
         roles="admin",
-        options=f"enabled_backends = {backends}\nshow_multiple_locations = true\n{more}\n"
-        f"enabled_import_methods = [glance-direct,copy-image]\n{sections}"
-        f"[glance_store]\ndefault_backend = one\n"
-        f"[os_glance_staging_store]\nfilesystem_store_datadir = {room}/staging\n"
-        "[gantry]\nretry_pause = 0.01\ntries = 2\nheartbeat_seconds = 0.1\n",
+        options=importing.file_stores(
+            room, {name: name for name in NAMES} | {"two": two}, default=more
+        ),
     )
 
 

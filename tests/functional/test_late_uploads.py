@@ -84,6 +84,18 @@ class Body(io.RawIOBase):
         return self._data.readinto(memoryview(room)[: MIB // 4])
 
 
+def send(api: Api, image_id: str, what: str, meanwhile: Callable[[], object]) -> int:
+    """PUT /file or /stage with such a body; the status of the answer."""
+    answer = api.ask(
+        "PUT",
+        f"/v2/images/{image_id}/{what}",
+        input_stream=Body(meanwhile),
+        content_type="application/octet-stream",
+        environ_overrides={"CONTENT_LENGTH": str(MIB)},
+    )
+    return answer.status_code
+
+
 def test_an_import_that_is_asked_for_while_the_bytes_are_staged(api: Api) -> None:
     """It would fail, and give the image back: the next one to stage would meet the first one's end."""
     image_id, answers = api.create(**importing.FORMATS), []
@@ -93,14 +105,7 @@ def test_an_import_that_is_asked_for_while_the_bytes_are_staged(api: Api) -> Non
         other = Api(api.application)
         answers.append(other.ask("POST", f"/v2/images/{image_id}/import", body))
 
-    answer = api.ask(
-        "PUT",
-        f"/v2/images/{image_id}/stage",
-        input_stream=Body(ask),
-        content_type="application/octet-stream",
-        environ_overrides={"CONTENT_LENGTH": str(MIB)},
-    )
-    assert answer.status_code == 204
+    assert send(api, image_id, "stage", ask) == 204
     assert [(one.status_code, "still being staged" in one.text) for one in answers] == [(409, True)]
     importing.imported(api, image_id)
     assert api.ask("GET", f"/v2/images/{image_id}/file").data == DATA
@@ -240,14 +245,7 @@ def test_a_location_s_task_leaves_an_upload_s_reservation(caller: Caller, server
         assert reserved() == [image_id]
         answers.append(Api(api.application).put(other, DATA).status_code)
 
-    answer = api.ask(
-        "PUT",
-        f"/v2/images/{image_id}/file",
-        input_stream=Body(fail),
-        content_type="application/octet-stream",
-        environ_overrides={"CONTENT_LENGTH": str(MIB)},
-    )
-    assert (answer.status_code, answers) == (204, [413])
+    assert (send(api, image_id, "file", fail), answers) == (204, [413])
     assert reserved() == []
 
 

@@ -27,18 +27,8 @@ PATIENCE = 60
 
 def start(caller: Caller, room: pathlib.Path, more: str = "") -> Api:
     """An administrator of a service with four file stores, and the web to read from."""
-    sections = "".join(f"[{name}]\nfilesystem_store_datadir = {room}/{name}\n" for name in NAMES)
-    backends = ",".join(f"{name}:file" for name in NAMES)
-    return caller(
-        roles="admin",
-        options=f"enabled_backends = {backends},web:http\nshow_multiple_locations = true\n"
-        f"enabled_import_methods = [glance-direct,copy-image]\n{sections}"
-        f"[glance_store]\ndefault_backend = one\n"
-        f"[os_glance_staging_store]\nfilesystem_store_datadir = {room}/staging\n"
-        f"{web.LOOPBACK}"
-        "[gantry]\nretry_pause = 0.01\ntries = 2\nheartbeat_seconds = 0.1\n"
-        f"{more}",
-    )
+    options = importing.file_stores(room, {name: name for name in NAMES}, more=web.LOOPBACK)
+    return caller(roles="admin", options=f"{options}{more}")
 
 
 @pytest.fixture
