@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 #: Seconds that a pause between two tries may grow to.
 _LONGEST = 60
+_CHANGED = "The staged data have changed since they were digested"
 
 
 class Store(task.Task):
@@ -49,8 +50,9 @@ class Store(task.Task):
             imports.prepare(plan, self._store_id)
         writer = writer_for(watch, heard)
         file = pathlib.Path(staged["path"])
+        put = functools.partial(self._put, plan, file, digest, writer)
         try:
-            place = patiently(watch, self.name, functools.partial(self._put, plan, file, writer))
+            place = patiently(watch, self.name, put)
         except errors.Stopped:
             raise
         except errors.GantryError as error:
@@ -59,14 +61,35 @@ class Store(task.Task):
         return ""
 
     def _put(
-        self, plan: imports.Plan, file: pathlib.Path, writer: stores.Writer
+        self,
+        plan: imports.Plan,
+        file: pathlib.Path,
+        digest: dict[str, str],
+        writer: stores.Writer,
     ) -> tuple[str, dict[str, str]]:
+        if plan.lease.attempt > 1:
+            _recall(file, digest, writer)
         place = stores.add(self._store_id, plan.image_id, file, writer)
         if staging.facts(file, linked=True) is None:
             writer.ready()  # by now it may be another worker's
             stores.delete(*place)
-            raise errors.ImportFailed("The staged data have changed since they were digested")
+            raise errors.ImportFailed(_CHANGED)
         return place
+
+
+def _recall(file: pathlib.Path, digest: dict[str, str], writer: stores.Writer) -> None:
+    """Make sure that the file is the one whose digest the flow remembers.
+
+    What is known of a file is not synced as the file and the flow's state are, so a power cut may take it.
+    Then the bytes are digested once more, and say it themselves.
+    """
+    algorithm, facts = digest["os_hash_algo"], staging.facts(file, linked=True)
+    if facts is None or algorithm not in facts.made:
+        facts = staging.inspect(
+            file, digest=True, algorithms=[algorithm], on_bytes=lambda _: writer.on_bytes(0)
+        )
+    if facts.made[algorithm] != digest["os_hash_value"]:
+        raise errors.ImportFailed(_CHANGED)
 
 
 def patiently(watch: watching.Watch, step: str, work: Callable[[], T]) -> T:

@@ -14,7 +14,7 @@ from taskflow import task
 from taskflow.patterns import linear_flow
 
 from flows.steps import claim
-from images import db, errors, imports, leases, models, staging, stores
+from images import config, db, errors, imports, leases, models, staging, stores
 from tests import service, web
 from tests.functional import importing
 from tests.functional.conftest import Api, Caller
@@ -78,6 +78,47 @@ def test_what_has_ended_is_not_run_again(api: Api, url: str) -> None:
     assert api.ask("GET", f"/v2/images/{image_id}/file").data == DATA
     assert kept() == []
     assert list(staging.path().iterdir()) == []
+
+
+@pytest.fixture
+def digested(caller: Caller) -> tuple[Api, str, pathlib.Path]:
+    """The first worker has left when its digest was remembered: the service, the task, what was staged."""
+    api = caller(options=f"{OPTIONS}remember_seconds = 0\n")
+    image_id, task_id = asked(api, name="glance-direct")
+    assert "store:file" not in importing.attempt(task_id, "first", leave_at="store").steps
+    return api, task_id, staging.path(image_id)
+
+
+def test_a_power_cut_takes_what_was_known_of_the_staged_file(
+    digested: tuple[Api, str, pathlib.Path],
+) -> None:
+    """It is not synced, the file is: its bytes say that they are those that were digested."""
+    api, task_id, staged = digested
+    staged.with_name(f"{staged.name}.facts").write_bytes(b"")
+    assert importing.attempt(task_id, "second").steps == {"store:file"}
+    assert api.show(staged.name)["status"] == "active"
+    assert api.ask("GET", f"/v2/images/{staged.name}/file").data == DATA
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_staged_file_that_is_not_what_was_digested(
+    digested: tuple[Api, str, pathlib.Path], known: bool
+) -> None:
+    """Then the import fails, and nothing is left."""
+    api, task_id, staged = digested
+    staged.write_bytes(DATA[::-1])
+    if known:
+        staging.inspect(staged, digest=True)
+    with pytest.raises(errors.ImportFailed, match="have changed since they were digested"):
+        importing.attempt(task_id, "second")
+    assert api.show(staged.name)["status"] == "queued"
+    assert remaining() == []
+
+
+def remaining() -> list[pathlib.Path]:
+    """What lies in the store and in staging."""
+    store = pathlib.Path(config.CONF.glance_store.filesystem_store_datadir)
+    return [*store.iterdir(), *staging.path().iterdir()]
 
 
 def test_what_is_short_is_not_remembered(api: Api) -> None:
