@@ -248,13 +248,32 @@ def scrub() -> int:
     An image whose deletion was to be immediate and died with its process goes the same way; so does one whose
     scrub has. Whoever was tried last (its store has its data in use) comes last.
     """
+    return _scrub(_due())
+
+
+def scrub_all() -> int:
+    """As `scrub`, but not a part only: each that is due is tried once; how many were removed."""
+    count, begun = 0, db.now()
+    while waiting := _due(untried_since=begun):
+        count += _scrub(waiting)
+    return count
+
+
+def _scrub(image_ids: list[str]) -> int:
+    with futures.ThreadPoolExecutor(config.CONF.scrub_pool_size) as pool:
+        return sum(pool.map(removal.scrub, image_ids))
+
+
+def _due(untried_since: datetime.datetime | None = None) -> list[str]:
+    """Ids of some images whose data are to be removed; a time leaves out what was tried since."""
     image, location = models.Image, models.ImageLocation
     rows = sa.exists().where(location.image_id == image.id)
     # While an image is deleted at once, its locations are active; it may have lost others before.
     delayed = rows.where(location.status == "pending_delete") & ~rows.where(
         location.status == "active", location.deleted.is_(False)
     )
-    tried = sa.select(sa.func.max(location.updated_at)).where(location.image_id == image.id)
+    newest = sa.select(sa.func.max(location.updated_at)).where(location.image_id == image.id)
+    tried = sa.func.coalesce(newest.scalar_subquery(), image.deleted_at)
     now = db.now()
     due = now - datetime.timedelta(seconds=config.CONF.scrub_time)
     abandoned = now - datetime.timedelta(seconds=removal.ABANDONED)
@@ -264,13 +283,13 @@ def scrub() -> int:
         .where(
             sa.or_(delayed & (image.deleted_at <= due), ~delayed & (image.deleted_at <= abandoned))
         )
-        .order_by(sa.func.coalesce(tried.scalar_subquery(), image.deleted_at))
+        .order_by(tried)
         .limit(_AT_ONCE)
     )
+    if untried_since:
+        query = query.where(tried < untried_since)
     with db.reading() as session:
-        waiting = list(session.scalars(query))
-    with futures.ThreadPoolExecutor(config.CONF.scrub_pool_size) as pool:
-        return sum(pool.map(removal.scrub, waiting))
+        return list(session.scalars(query))
 
 
 def free_reservations() -> int:

@@ -8,6 +8,7 @@ from taskflow import task
 
 from flows import qemu_img, room
 from flows import watch as watching
+from flows.steps import inspect
 from images import config, errors, formats, imports, quota, staging
 
 #: Bytes that the tables of an image may take besides a 64th of its disk.
@@ -51,7 +52,7 @@ class Convert(task.Task):
         def heard(*_: object) -> None:
             watch.report(self.name, 0, None)
 
-        _check_source(source, declared, heard)
+        _check_source(source, staged, heard)
         # What inspect has found out is exact, where it looks: qemu-img rounds up to whole sectors.
         if declared == "iso" or (declared == target and staged["virtual_size"]):
             return staged
@@ -156,14 +157,15 @@ def _check_convertible(described: qemu_img.Info, target: str) -> None:
 
 
 def _check_source(
-    source: pathlib.Path, declared: str | None, on_bytes: Callable[[int], object]
+    source: pathlib.Path, staged: dict[str, Any], on_bytes: Callable[[int], object]
 ) -> None:
     """What qemu-img will be told to read must be what is there; it is never left to guess."""
-    if declared is None:
+    if inspect.will_be_unpacked(staged):
         raise errors.UnacceptableFormat(
-            "The image's format is not known before it is unpacked: in [image_import_opts] "
+            "The image is still packed where it would be converted: in [image_import_opts] "
             "image_import_plugins, image_decompression must stand before image_conversion"
         )
+    declared = staged["disk_format"]
     facts = staging.facts(source) or staging.inspect(source, digest=False, on_bytes=on_bytes)
     found = "raw" if facts.inspection.format == "gpt" else facts.inspection.format
     if found != declared:

@@ -24,7 +24,7 @@ class Inspect(task.Task):
         Raises:
             UnacceptableFormat: the bytes are unsafe, cut, or not what `disk_format` says.
         """
-        if _will_be_unpacked(staged):  # what is in it is judged when it has come out
+        if will_be_unpacked(staged):  # what is in it is judged when it has come out
             return staged
         file, declared, size = pathlib.Path(staged["path"]), staged["disk_format"], staged["size"]
         facts = staging.facts(file) or staging.inspect(
@@ -51,7 +51,8 @@ def judged(staged: dict[str, Any], facts: staging.Facts, heard: qemu_img.Heard) 
     return staged | {"disk_format": declared, "virtual_size": virtual}
 
 
-def _will_be_unpacked(staged: dict[str, Any]) -> bool:
+def will_be_unpacked(staged: dict[str, Any]) -> bool:
+    """Whether a file is packed, and a plugin there to unpack it."""
     if "image_decompression" not in config.CONF.image_import_opts.image_import_plugins:
         return False
     return unpacking.kind_of(pathlib.Path(staged["path"]), staged["container_format"]) is not None

@@ -70,8 +70,6 @@ def _scrub(*, is_daemon: bool) -> None:
 
 def _pass() -> None:
     """All that is due; images whose stores do not let go are left to the next pass."""
-    count = 0
-    while done := upkeep.scrub():
-        count += done
+    count = upkeep.scrub_all()
     upkeep.finish_deletions()
     print(f"{count} images scrubbed", flush=True)

@@ -122,6 +122,18 @@ def test_unpacked_then_converted(caller: Caller, qcow2: bytes, method: str) -> N
     check_stored(api, image, DATA.ljust(4 * MIB, b"\0"))
 
 
+def test_nothing_packed_is_converted(caller: Caller, tmp_path: pathlib.Path) -> None:
+    """It would be a disk of packed data; whoever has put the plugins in this order is told."""
+    target = "[image_conversion]\noutput_format = qcow2\n"
+    api = caller(options=options("image_conversion", "image_decompression", more=target))
+    image_id = importing.staged(api, PACK["gzip"](DATA))
+    said = importing.refused(api, image_id)
+    assert "image_decompression must stand before image_conversion" in said
+    check_undone(api, image_id, tmp_path)
+    plain = importing.imported(api, importing.staged(api, DATA))
+    assert (plain["status"], plain["disk_format"]) == ("active", "qcow2")
+
+
 @pytest.mark.parametrize(
     ("packed", "said"),
     [

@@ -184,6 +184,38 @@ def test_what_stands_in_the_database_is_read(
     assert json.loads(one_store.ask("GET", f"/v2/images/{image_id}").data)["status"] == "active"
 
 
+# Data of other images
+
+
+def named(api: Api, bird: Canary, way: ssrf.Way, object_name: str) -> int:
+    """What a location with an object of this name is answered; the store has all that it is asked for."""
+    return way(api, f"s3://127.0.0.1:{bird.port}/images/{object_name}")[0]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of boto's client
+@pytest.mark.parametrize("way", WAYS)
+def test_another_image_s_data_are_nobody_s_location(
+    one_store: Api, bird: Canary, way: ssrf.Way
+) -> None:
+    """Its owner would not know who reads them; and they would go with the image that only names them."""
+    other = one_store.create(**FORMATS)
+    assert named(one_store, bird, way, other) == 400
+    assert named(one_store, bird, way, f"%{ord(other[0]):02x}{other[1:]}") == 400
+    assert named(one_store, bird, way, f"{other}-00001") == 400
+    assert one_store.ask("DELETE", f"/v2/images/{other}").status_code == 204
+    assert named(one_store, bird, way, other) < 300
+    assert named(one_store, bird, way, "1a2b3c4d-0000-4000-8000-000000000001") < 300
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_image_s_own_data_are(one_store: Api, bird: Canary) -> None:
+    """As nova says where a snapshot is that it has made in the store."""
+    image_id = one_store.create(**FORMATS)
+    place = {"url": f"s3://127.0.0.1:{bird.port}/images/{image_id}", "metadata": {}}
+    change = {"op": "add", "path": "/locations/-", "value": place}
+    assert one_store.patch(image_id, change).status_code == 200
+
+
 # Several stores: a prefix ends where a name does
 
 

@@ -32,9 +32,11 @@ def test_who_cancels_is_heard_while_the_source_is_read_again(tmp_path: pathlib.P
     def stop(_: int) -> None:
         raise errors.Stopped
 
-    (tmp_path / "source").write_bytes(b"data")
+    source = tmp_path / "source"
+    source.write_bytes(b"data")
+    staged = {"path": str(source), "disk_format": "raw", "container_format": "bare"}
     with pytest.raises(errors.Stopped):
-        convert._check_source(tmp_path / "source", "raw", stop)
+        convert._check_source(source, staged, stop)
 
 
 def test_a_vmdk_that_would_not_be_accepted_stops_the_start(configure: Configure) -> None:

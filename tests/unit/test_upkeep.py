@@ -292,9 +292,17 @@ def test_a_deletion_at_once_of_an_image_that_had_lost_a_location(
     assert [remains.status(fresh), remains.status(dead)] == ["pending_delete", "deleted"]
 
 
-def test_images_in_use_keep_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even where one run sees nothing but them; and they are scrubbed once they are in use no more."""
+@pytest.mark.parametrize("whole", [True, False])
+def test_images_in_use_keep_no_other_waiting(monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
+    """Even where one run sees nothing but them; and they are scrubbed once they are in use no more.
+
+    Whoever wants the `whole` of them has it in one call.
+    """
     monkeypatch.setattr(upkeep, "_AT_ONCE", 2)
+
+    def scrub() -> int:
+        return upkeep.scrub_all() if whole else upkeep.scrub() + upkeep.scrub()
+
     ids = [remains.gone("pending_delete", age=(4 - n) * remains.HOUR) for n in range(3)]
     files = [remains.stored(one, "pending_delete") for one in ids]
     used, delete = {str(file) for file in files[:2]}, stores.delete
@@ -305,10 +313,10 @@ def test_images_in_use_keep_no_other_waiting(monkeypatch: pytest.MonkeyPatch) ->
         delete(url, metadata)
 
     monkeypatch.setattr(stores, "delete", refuse)
-    assert sum(upkeep.scrub() for _ in range(2)) == 1
+    assert scrub() == 1
     assert [remains.status(one) for one in ids] == ["pending_delete"] * 2 + ["deleted"]
     used.clear()
-    assert sum(upkeep.scrub() for _ in range(2)) == 2
+    assert scrub() == 2
     assert {remains.status(one) for one in ids} == {"deleted"}
 
 
