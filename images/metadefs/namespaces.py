@@ -34,6 +34,8 @@ class Query:
 def get(session: orm.Session, asker: context.Context, name: str, rule: str) -> models.Namespace:
     """A namespace that the asker may see, to do with it what `rule` names.
 
+    Unless that is reading, its row is locked: whoever would fill one that is being deleted finds it gone.
+
     Raises:
         NotFound: there is none, or the asker may not see it; or not read it, where `rule` is one of reading.
         Forbidden: the asker may see it, and not do that.
@@ -41,11 +43,13 @@ def get(session: orm.Session, asker: context.Context, name: str, rule: str) -> m
     query = sa.select(_S).where(_S.namespace == name)
     if not asker.is_admin:
         query = query.where(_visible(asker))
+    if not (is_reading := rule.startswith(("get_", "list_"))):
+        query = query.with_for_update(of=_S)
     missing = errors.NotFound(f"Namespace {name} could not be found")
     found = None if filters.UNSTORABLE.search(name) else session.scalars(query).one_or_none()
     if found is None:
         raise missing
-    if rule.startswith(("get_", "list_")) and not allowed(asker, rule, found):
+    if is_reading and not allowed(asker, rule, found):
         raise missing
     policy.enforce(asker, rule, **_target(found))
     return found

@@ -3,7 +3,7 @@
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import orm
+from sqlalchemy import exc, orm
 
 from images import errors
 from images.metadefs import entries, models, payloads
@@ -23,11 +23,7 @@ def associate(
         Duplicate: it has been said already.
     """
     name = fields["name"]
-    kind = session.scalars(sa.select(models.ResourceType).filter_by(name=name)).one_or_none()
-    if kind is None:
-        kind = models.ResourceType(name=name, protected=False)
-        session.add(kind)
-        entries.flush(session, f"The resource type {name} was made by somebody else just now")
+    kind = _named(session, name)
     if any(one.resource_type_id == kind.id for one in space.associations):
         raise errors.Duplicate(f"Namespace {space.namespace} is meant for {name} already")
     made = models.Association(
@@ -41,6 +37,21 @@ def associate(
     entries.flush(session, f"Namespace {space.namespace} is meant for {name} already")
     payloads.tell_of_association(session, "create", space, made)
     return made
+
+
+def _named(session: orm.Session, name: str) -> models.ResourceType:
+    """A resource type, made if there is none; somebody else may be making it for another namespace."""
+    query = sa.select(models.ResourceType).filter_by(name=name)
+    found = session.scalars(query).one_or_none()
+    if found is None:
+        found = models.ResourceType(name=name, protected=False)
+        try:
+            with session.begin_nested():
+                session.add(found)
+        except exc.IntegrityError:
+            # By a lock, for else MariaDB shows what was there when this transaction began.
+            return session.scalars(query.with_for_update(read=True)).one()
+    return found
 
 
 def dissociate(session: orm.Session, space: models.Namespace, name: str) -> None:

@@ -172,3 +172,47 @@ def test_delete_right_after_an_image_turned_active(
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         assert set(pool.map(once, range(rounds))) == {204}
     assert running.ask("GET", "/v2/images").json()["images"] == []
+
+
+def test_all_fill_a_namespace_that_is_deleted(running: service.Service) -> None:
+    """Whoever comes too late is told that it is gone; nobody meets an error of the server."""
+    spaces, kind = "/v2/metadefs/namespaces", "OS::Nova::Server"
+    for n in range(ROUNDS):
+        assert running.ask("POST", spaces, {"namespace": f"n{n}"}).status == 201
+        space = f"{spaces}/n{n}"
+
+        def fill(writer: int, space: str = space) -> set[tuple[str, int]]:
+            done = [
+                ("POST", "objects", {"name": f"o{writer}"}),
+                ("POST", "properties", {"name": f"p{writer}", "title": "p", "type": "string"}),
+                ("POST", f"tags/t{writer}", None),
+                ("POST", "resource_types", {"name": f"{kind}{writer}"}),
+                ("DELETE", f"tags/t{writer}", None),
+            ]
+            return {
+                (method, running.ask(method, f"{space}/{part}", body).status)
+                for method, part, body in done
+            }
+
+        with concurrent.futures.ThreadPoolExecutor(WRITERS) as pool:
+            filled = [pool.submit(fill, writer) for writer in range(WRITERS)]
+            ended = pool.submit(running.ask, "DELETE", space)
+        seen = set[tuple[str, int]]().union(*(one.result() for one in filled))
+        assert seen <= {("POST", 201), ("POST", 404), ("DELETE", 204), ("DELETE", 404)}
+        assert ended.result().status == 204
+        assert running.ask("GET", space).status == 404
+
+
+def test_all_name_the_same_new_resource_type(running: service.Service) -> None:
+    """It is made once, and each namespace is meant for it."""
+    for n in range(ROUNDS):
+
+        def make(writer: int, n: int = n) -> int:
+            types = [{"name": f"OS::New::{n}"}]
+            body = {"namespace": f"w{writer}-{n}", "resource_type_associations": types}
+            return running.ask("POST", "/v2/metadefs/namespaces", body).status
+
+        with concurrent.futures.ThreadPoolExecutor(WRITERS) as pool:
+            assert set(pool.map(make, range(WRITERS))) == {201}
+    found = running.ask("GET", "/v2/metadefs/resource_types").json()["resource_types"]
+    assert len({one["name"] for one in found}) == len(found) >= ROUNDS
