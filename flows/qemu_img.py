@@ -87,7 +87,7 @@ def check(file: pathlib.Path, image_format: str, heard: Heard = _unheard) -> Non
         report = {}
     broken = report.get("corruptions", 0) or report.get("check-errors", 0)
     missing = _end(file, image_format, report) - file.stat().st_size
-    if "image-end-offset" in report and not _ends_with_a_cluster(report):
+    if "image-end-offset" in report and not _ends_with_a_cluster(file, told, report):
         missing -= int(told.get("cluster-size", 1)) - 1
     if broken or code not in (0, 3) or missing > 0:
         raise errors.UnacceptableFormat(f"The {image_format} data are damaged or cut short")
@@ -108,9 +108,21 @@ def _end(file: pathlib.Path, image_format: str, report: dict[str, Any]) -> int:
     return begin + count * (length + beside)
 
 
-def _ends_with_a_cluster(report: dict[str, Any]) -> bool:
-    """Compressed data, and the tables of a disk that was just created, are as long as they are instead."""
-    return bool(report.get("allocated-clusters") and not report.get("compressed-clusters"))
+def _ends_with_a_cluster(file: pathlib.Path, told: dict[str, Any], report: dict[str, Any]) -> bool:
+    """Else the last thing in a file ends as it is long: data that are compressed, or a table.
+
+    That of a disk that was just created or was enlarged, of a snapshot, or of a bitmap.
+    """
+    if not report.get("allocated-clusters") or report.get("compressed-clusters"):
+        return False
+    if told.get("snapshots") or told.get("format-specific", {}).get("data", {}).get("bitmaps"):
+        return False
+    if told["format"] != "qcow2":
+        return True
+    with file.open("rb") as source:
+        header = source.read(48)
+    entries, begin = int.from_bytes(header[36:40], "big"), int.from_bytes(header[40:48], "big")
+    return begin + 8 * entries != file.stat().st_size
 
 
 def measure(file: pathlib.Path, image_format: str, heard: Heard = _unheard) -> int:

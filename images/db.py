@@ -6,6 +6,7 @@ No transaction stays open while bytes move (design section 7): open one, say wha
 import contextlib
 import datetime
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy import exc, orm
 
 from images import config, driver_sql, errors, mariadb, outages
+
+LOG = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -262,6 +265,7 @@ def _translate(error: exc.SQLAlchemyError) -> None:
     if outage := outages.meaning(error):
         raise errors.Abandoned(str(outage)) if _patience else outage from error
     if isinstance(error, exc.DataError):
+        LOG.warning("The database cannot hold what it was given: %s", error.orig)
         raise errors.Invalid(
             "The database cannot hold this: a text is too long, or a number too large"
         ) from error

@@ -39,4 +39,6 @@ def made(group: str, name: str) -> Any:
 def _cause(error: Exception) -> str:
     """In words where these are safe: whoever asked for an import reads them, and others may name paths."""
     kind = type(error).__name__
-    return f"{kind}: {error}" if isinstance(error, ModuleNotFoundError) else kind
+    return (
+        f"{kind}: {error}" if isinstance(error, ModuleNotFoundError | errors.GantryError) else kind
+    )

@@ -62,6 +62,9 @@ def name(driver: Any) -> str:
 
 def check_configured(driver: Any) -> None:
     """Raise `Misconfigured` if glance_store has found a driver's options too bad to write with them."""
+    if not driver.is_capable(store_options.WRITE_ACCESS):  # a mount may be back that was away
+        driver.set_capabilities(store_options.WRITE_ACCESS)
+        driver.configure()
     if not driver.is_capable(store_options.WRITE_ACCESS):
         raise errors.Misconfigured(
             f"{name(driver)} lacks an option, or has a wrong one: the log of this service's start says which"

@@ -248,15 +248,15 @@ def _missing(
         Conflict: its data are being removed from one at this moment.
     """
     rows = models.ImageLocation
-    query = sa.select(rows.value, rows.meta_data, rows.status, rows.updated_at).where(
-        rows.image_id == image.id, rows.deleted.is_(False)
-    )
+    query = sa.select(
+        rows.value, rows.meta_data, rows.status, rows.created_at, rows.updated_at
+    ).where(rows.image_id == image.id, rows.deleted.is_(False))
     young = db.now() - datetime.timedelta(seconds=removal.ABANDONED)
     holders, leaving = set(), set()
     for row in session.execute(query):
         if row.status == "active":
             holders.add(stores.id_of(row.value, row.meta_data))
-        elif row.status == "pending_delete" and row.updated_at > young:
+        elif row.status == "pending_delete" and (row.updated_at or row.created_at) > young:
             leaving.add(stores.id_of(row.value, row.meta_data))
     held = [name for name in chosen if name in holders]
     if held and not request.every_store:

@@ -298,9 +298,11 @@ def _make_active(session: orm.Session, plan: Plan, staged: dict[str, Any], **see
         image = session.get_one(
             models.Image, plan.image_id, options=[orm.selectinload(models.Image.property_rows)]
         )
+        before = set(image.properties)
         for name, value in adopted.items():
             image.set_property(name, value)
-        properties.check_quota(image.properties)
+        if not adopted.keys() <= before:  # the quota may be lower than it was
+            properties.check_quota(image.properties)
     return moved
 
 
@@ -377,6 +379,8 @@ def _discard(plan: Plan) -> None:
                 stores.discard(store_id, plan.image_id, plan.lease.attempt)
             except errors.GantryError as error:
                 LOG.warning("Image %s may be left over: %s", plan.image_id, error)
+            except Exception:  # a driver's own
+                LOG.exception("Image %s may be left over", plan.image_id)
 
 
 def _give_back(session: orm.Session, plan: Plan) -> None:

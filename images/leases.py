@@ -19,6 +19,8 @@ ORPHANED = 1.0
 #: Heartbeats for which a worker that seems to be dead is watched: clocks differ, and after an outage of the
 #: database nobody was heard of.
 _BEATS = 3
+#: Characters of a step's name that are kept.
+_STEP = 64
 _UNSEEN = {"synchronize_session": False}
 _LIVE = ("pending", "processing")
 
@@ -57,7 +59,7 @@ class Progress:
     def columns(self) -> dict[str, object]:
         """As the run's row has it."""
         return {
-            "step": self.step,
+            "step": self.step[:_STEP],  # a store may have a long name
             "bytes_done": self.done,
             "bytes_total": self.total,
             "rate": self.rate,

@@ -35,6 +35,7 @@ from images import (
     quota,
     readahead,
     statuses,
+    store_urls,
     stores,
     tasks,
     urls,
@@ -126,8 +127,7 @@ def start(
 
 
 def _check_url(asker: context.Context, url: str) -> None:
-    scheme = urllib.parse.urlsplit(url).scheme
-    is_web = scheme in ("http", "https")
+    is_web = store_urls.is_web(url)
     is_service = policy.allowed(asker, "service_api")
     if not is_service and not (is_web and stores.has_web_store()):
         raise errors.Forbidden("http store must be enabled to use location API by normal user.")
@@ -160,7 +160,7 @@ def size(plan: imports.Plan) -> int:
         found = locations.size_of(row.value, row.meta_data)
     except errors.Invalid as error:
         raise errors.ImportFailed(str(error)) from error
-    cap, is_web = config.CONF.image_size_cap, row.value.startswith(("http:", "https:"))
+    cap, is_web = config.CONF.image_size_cap, store_urls.is_web(row.value)
     if is_web and found > cap:
         raise errors.ImportFailed(f"The data are larger than image_size_cap, {cap} bytes")
     return found

@@ -30,6 +30,7 @@ from images import (
     records,
     removal,
     statuses,
+    store_urls,
     stores,
 )
 from images.editing import Change
@@ -299,16 +300,12 @@ def check_strangers(session: orm.Session, image_id: str, urls: Iterable[str]) ->
     Raises:
         Invalid: a URL names an image of this database that is not this one.
     """
-    texts = [urllib.parse.unquote(url) for url in urls if not _is_web(url)]
+    texts = [urllib.parse.unquote(url) for url in urls if not store_urls.is_web(url)]
     named = {name for text in texts for name in _ID.findall(text)} - {image_id}
     image = models.Image
     others = sa.select(image.id).where(image.id.in_(named), image.status != "deleted").limit(1)
     if named and session.scalar(others) is not None:
         raise errors.Invalid("Invalid location: it names the data of another image")
-
-
-def _is_web(url: str) -> bool:
-    return urllib.parse.urlsplit(url).scheme in ("http", "https")
 
 
 def examine(found: Draft) -> dict[str, int]:

@@ -93,8 +93,11 @@ def _client(driver: Any) -> Any:
     Raises:
         Misconfigured: the host, the region or the certificates are no such things.
     """
+    if not hasattr(driver, "full_s3_host"):  # glance_store has stopped at an option before
+        file_store.check_configured(driver)
     try:
-        if certificates := driver._option_get("s3_store_cacert"):
+        certificates = driver._option_get("s3_store_cacert")
+        if certificates and driver.scheme == "s3+https":
             # What boto3 says of a bad file is what it says of a connection that breaks off.
             ssl.create_default_context(cafile=certificates)
         return driver._create_s3_client()

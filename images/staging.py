@@ -28,6 +28,7 @@ LOG = logging.getLogger(__name__)
 _identity = operator.attrgetter("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
 #: So much of it stays the same when a file gets another link.
 _LINKED = 3
+_GONE = "Image {} was deleted while its data arrived, or these came too late"
 
 
 class Source(Protocol):
@@ -87,7 +88,9 @@ def path(image_id: str = "", suffix: str = "") -> pathlib.Path:
         Unavailable: the directory cannot be made.
     """
     if config.CONF.enabled_backends:
-        directory = pathlib.Path(config.CONF[config.STAGING_STORE].filesystem_store_datadir)
+        named = config.CONF[config.STAGING_STORE].filesystem_store_datadir
+        # glance_store's driver takes the option's default away when it is made.
+        directory = pathlib.Path(named or f"/var/lib/glance/{config.STAGING_STORE}")
     else:
         directory = pathlib.Path(urllib.parse.urlsplit(config.CONF.node_staging_uri).path)
     try:
@@ -138,19 +141,22 @@ def receive(
     Raises:
         SizeMismatch: more or fewer bytes than `size` arrived.
         LimitExceeded: the stream is longer than `image_size_cap`, or is known to become so.
-        Gone: the image was deleted while its bytes arrived, or others have taken their place.
+        Superseded: the image was deleted while its bytes arrived, or others have taken their place; whoever
+            is given back for dead and is not ends so, too.
         StorageFull, Unavailable: the staging directory cannot take it.
     """
-    part = keep.part if keep else path(image_id, f".{secrets.token_hex(8)}.part")
+    part, is_named = keep.part if keep else path(image_id, f".{secrets.token_hex(8)}.part"), False
     final = keep.final if keep else path(image_id)
-    conf = config.CONF
-    record = conf.hashing_algorithm if digest else ""  # whatever SIGHUP changes meanwhile
-    kinds = [*config.public_stores(conf).values()] or [conf.glance_store.default_store]
+    record = config.CONF.hashing_algorithm if digest else ""  # whatever SIGHUP changes meanwhile
+    kinds = [*config.public_stores(config.CONF).values()] or [
+        config.CONF.glance_store.default_store
+    ]
     if size is not None:
         admit(size)
     try:
         part.unlink(missing_ok=True)
         with new_file.NewFile(part, cached=not digest or kinds != ["file"]) as file:
+            is_named = not keep
             sink = keep.sink(file) if keep else file
             seen = _read(source, algorithms, record, sink=sink, on_bytes=on_bytes)
             os.fsync(file.fileno())
@@ -160,10 +166,13 @@ def receive(
         if keep:
             keep.done(lambda: on_bytes and on_bytes(total))
         part.rename(final)
+        is_named = False
         if not keep:  # a worker could bring them again, but a client is told that they are here
             sync(final.parent)
         return _remember(final, inode, *seen, record)
     except BaseException as error:
+        if is_named and not part.exists():  # whatever has ended it: others have been here
+            raise errors.Superseded(_GONE.format(image_id)) from error
         _drop(part, keep, error)
         if isinstance(error, OSError):
             raise _lost(image_id, error) from error
@@ -173,7 +182,7 @@ def receive(
 def _lost(image_id: str, error: OSError) -> Exception:
     """Why a stream has not become a staged file; a delete may have emptied the staging area meanwhile."""
     if isinstance(error, FileNotFoundError):
-        return errors.Gone(f"Image {image_id} was deleted while its data arrived")
+        return errors.Gone(_GONE.format(image_id))
     return _translated(error)
 
 
@@ -359,7 +368,7 @@ def _remember(
     """Write down what is known of the file that was read, which must still have its name."""
     status = file.stat()
     if status.st_ino != inode:
-        raise errors.Gone("Other data of the image have taken the place of these")
+        raise errors.Superseded("Other data of the image have taken the place of these")
     columns = digests.columns(made, record) if record else None
     known = Facts(str(file), status.st_size, _identity(status), found, columns, made)
     beside = file.with_name(f"{file.name}.facts")

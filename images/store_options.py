@@ -1,5 +1,6 @@
 """Which stores there are: glance_store's options, judged when the service starts, and its drivers."""
 
+import contextlib
 import importlib
 import importlib.metadata
 import logging
@@ -8,6 +9,7 @@ from typing import Any
 import glance_store
 from glance_store import backend, capabilities, multi_backend
 from glance_store import driver as store_driver
+from glance_store import exceptions as store_errors
 from glance_store import location as store_location
 from oslo_config import cfg
 
@@ -58,7 +60,11 @@ def register(conf: cfg.ConfigOpts) -> None:
 
 def of_store(conf: cfg.ConfigOpts, store_id: str, driver: Any) -> Any:
     """A store's options: those of its own section, else of `[backend_defaults]`, else glance_store's."""
-    return store_driver.BackendGroupConfiguration(driver.OPTIONS, store_id, conf=conf)
+    if not hasattr(store_driver, "BackendGroupConfiguration"):  # before glance_store 2.5
+        return conf[store_id]
+    return store_driver.BackendGroupConfiguration(
+        getattr(driver, "OPTIONS", None) or (), store_id, conf=conf
+    )
 
 
 def check_version(installed: str) -> None:
@@ -102,13 +108,19 @@ def make_drivers(conf: cfg.ConfigOpts) -> dict[str, Any]:
             about = _configured(kind, driver)
             store_location.register_scheme_map(dict.fromkeys(driver.get_schemes(), about))
         default = conf.glance_store.default_store or "file"
-        return {default: glance_store.get_store_from_scheme(default)}
+        with contextlib.suppress(store_errors.UnknownScheme):
+            return {default: glance_store.get_store_from_scheme(default)}
+        LOG.error("The store %s cannot be used", default)
+        return {}
     reserved, made = dict(config.RESERVED_STORES), {}
     for kind, driver, name in multi_backend._load_multi_stores(conf, reserved_stores=reserved):
         about, made[name] = _configured(kind, driver), driver
         for scheme in driver.get_schemes():
             store_location.register_scheme_backend_map({scheme: {name: about}})
-    return {name: made[name] for name in config.public_stores(conf)}
+    public = config.public_stores(conf)
+    if lost := public.keys() - made.keys():
+        LOG.error("These stores cannot be used: %s", ", ".join(sorted(lost)))
+    return {name: made[name] for name in public if name in made}
 
 
 def _configured(kind: str, driver: Any) -> dict[str, Any]:

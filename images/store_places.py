@@ -39,7 +39,13 @@ def check(conf: cfg.ConfigOpts, options: Mapping[str, Any]) -> None:
 def _owned(conf: cfg.ConfigOpts, options: Mapping[str, Any]) -> Iterator[tuple[str, _Place]]:
     if not conf.enabled_backends:
         yield "the staging area", _directory(urllib.parse.urlsplit(conf.node_staging_uri).path)
-        if "file" in (*conf.glance_store.stores, conf.glance_store.default_store):
+        default = conf.glance_store.default_store or "file"
+        both = (
+            conf.glance_store.filesystem_store_datadir,
+            conf.glance_store.filesystem_store_datadirs,
+        )
+        # Nobody has asked for the file store who has another one by default: its options may contradict.
+        if default == "file" or ("file" in conf.glance_store.stores and not all(both)):
             for place in _directories(conf.glance_store):
                 yield "the store file", place
         return
@@ -80,7 +86,9 @@ def _pool(options: Any) -> Iterator[_Place]:
 
 def _bucket(options: Any) -> Iterator[_Place]:
     host, bucket = str(options.s3_store_host or ""), options.s3_store_bucket
-    yield ("s3", host.partition("://")[2].strip("/") or host, bucket), f"the bucket {bucket}"
+    server = host.rpartition("://")[2].strip("/")
+    # Ceph's tenants, and Swift's accounts, have buckets of their own.
+    yield ("s3", server, options.s3_store_access_key, bucket), f"the bucket {bucket}"
 
 
 def _container(options: Any) -> Iterator[_Place]:
@@ -90,7 +98,13 @@ def _container(options: Any) -> Iterator[_Place]:
     if options.swift_store_config_file:
         file = os.path.realpath(options.swift_store_config_file)
         server, project = file, options.default_swift_reference
-    where = server, project.partition(":")[0], options.swift_store_region
+    login = (
+        getattr(options, "swift_store_application_credential_id", None) or project.partition(":")[0]
+    )
+    where = (
+        *(server, login, options.swift_store_region),
+        *(options.swift_store_endpoint, options.swift_store_service_type),
+    )
     yield ("swift", *where, container), f"the container {container}"
 
 

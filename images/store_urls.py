@@ -6,10 +6,17 @@ who adds a location is judged: what stands in the database is read as it is.
 """
 
 import urllib.parse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from images import file_store
+
 _WEB_SCHEMES = ("http", "https")
+
+
+def is_web(url: str) -> bool:
+    """Whether a URL is a web server's, which nobody here writes to."""
+    return urllib.parse.urlsplit(url).scheme in _WEB_SCHEMES
 
 
 def begins_with(url: str, prefix: str) -> bool:
@@ -30,6 +37,33 @@ def is_among(url: str, prefixes: Iterable[str]) -> bool:
     if url.startswith("filesystem://"):  # the other name of `file`
         url = url.replace("filesystem", "file", 1)
     return any(begins_with(url, prefix) for prefix in prefixes)
+
+
+def holder(url: str, drivers: Mapping[str, Any]) -> str | None:
+    """Of several stores the one whose URLs begin as this one."""
+    try:
+        scheme = urllib.parse.urlsplit(url).scheme
+    except ValueError:
+        return None
+    begins = {
+        name: _beginnings(driver)
+        for name, driver in drivers.items()
+        if scheme in driver.get_schemes()
+    }
+    for name, prefixes in begins.items():
+        if is_among(url, prefixes):
+            return name
+    # A cluster that was away when its driver was made: that does not know how its URLs begin, but its pool.
+    pools = {name: getattr(drivers[name], "pool", None) for name in begins if not begins[name]}
+    found = [name for name, pool in pools.items() if f"/{pool}/" in url]
+    return found[0] if len(found) == 1 else None
+
+
+def _beginnings(driver: Any) -> list[str]:
+    """How the URLs of a store begin; a file store may have several directories."""
+    if "file" in driver.get_schemes():
+        return [f"file://{directory}" for directory in file_store.directories(driver)]
+    return [driver.url_prefix] if driver.url_prefix else []
 
 
 def is_own(driver: Any, url: str, place: Any) -> bool:

@@ -12,6 +12,7 @@ import functools
 import importlib
 import os
 import pathlib
+import threading
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
@@ -37,6 +38,7 @@ _REFUSED_SCHEMES = ("file", "filesystem", "swift+config")
 #: Who puts a file into a store (`images.file_store`).
 Writer = file_store.Writer
 _ANYBODY = Writer()
+_making = threading.Lock()
 #: What discovery tells of a driver: the member's name, and where the driver has it.
 _PROPERTIES: dict[str, dict[str, str]] = {
     "file": {
@@ -100,13 +102,34 @@ class Opened:
 
 @functools.cache
 def _drivers() -> dict[str, Any]:
-    """Every store's driver by the store's id, made once in each process."""
+    """Every store's driver by the store's id, made once in each process; not of one that cannot be made."""
+    with _making:  # where a cluster is away, one thread asks for it, and not all
+        return _made()
+
+
+@functools.cache
+def _made() -> dict[str, Any]:
     return store_options.make_drivers(config.CONF)
+
+
+def _driver(store_id: str) -> Any:
+    """A store's driver; whoever names the store may have found it in a record.
+
+    Raises:
+        Misconfigured: the store is not in the configuration any more, or its driver could not be made.
+    """
+    try:
+        return _drivers()[store_id]
+    except KeyError:
+        raise errors.Misconfigured(
+            f"There is no store {store_id} here that can be used: the log of this service says why"
+        ) from None
 
 
 def reset() -> None:
     """Forget the drivers; the next use makes them from the configuration as it is then."""
     _drivers.cache_clear()
+    _made.cache_clear()
 
 
 def multi() -> bool:
@@ -139,7 +162,7 @@ def configured() -> list[StoreInfo]:
 
 def properties(store_id: str) -> dict[str, Any]:
     """What an administrator may know of a store besides (contract section 2.12)."""
-    driver, kind = _drivers()[store_id], config.CONF.enabled_backends[store_id]
+    driver, kind = _driver(store_id), config.CONF.enabled_backends[store_id]
     shown = {name: _attribute(driver, path) for name, path in _PROPERTIES.get(kind, {}).items()}
     if kind == "rbd":  # rbd://<fsid>/<pool>/
         parts = (driver.url_prefix or "").removeprefix("rbd://").strip("/").split("/")
@@ -162,8 +185,9 @@ def _client(driver: Any) -> store_client.Client | None:
 
 def clients() -> Iterator[tuple[Any, store_client.Client]]:
     """The stores that take data and are reached through their own library, as pairs of driver and module."""
-    for driver in (_drivers()[store_id] for store_id in writable()):
-        if client := _client(driver):
+    for store_id in writable():
+        driver = _drivers().get(store_id)
+        if driver and (client := _client(driver)):
             yield driver, client
 
 
@@ -199,7 +223,7 @@ def holder_of(url: str) -> str | None:
         raise errors.Invalid("Invalid location: no store here takes URLs of its scheme")
     if not multi() and store_urls.is_own(known[scheme]["store"], url, _read_by_driver(url)):
         return None
-    if multi() and (name := _by_url(url)):
+    if multi() and (name := store_urls.holder(url, _drivers())):
         return name
     raise errors.Invalid("Invalid location: no store here holds such data")
 
@@ -215,29 +239,15 @@ def named(url: str, metadata: dict[str, Any] | None) -> str | None:
     Locations from the time of a single store name none, and a store's id may have changed since: these go by
     their URL, as in Glance. None where that says nothing either.
     """
-    said: str | None = (metadata or {}).get("store") or (metadata or {}).get("backend")
-    if said in _drivers():
+    said = (metadata or {}).get("store") or (metadata or {}).get("backend")
+    if not isinstance(
+        said, str
+    ):  # where there is one store, an owner may have written anything there
+        said = None
+    # Not the drivers: to make them may take minutes where a cluster is away, and records are shown meanwhile.
+    if said in (config.public_stores(config.CONF) if multi() else (default_id(),)):
         return said
-    return (_by_url(url) or said) if multi() else None
-
-
-def _by_url(url: str) -> str | None:
-    """The store whose URLs begin as this one."""
-    try:
-        scheme = urllib.parse.urlsplit(url).scheme
-    except ValueError:
-        return None
-    for store_id, driver in _drivers().items():
-        if scheme in driver.get_schemes() and store_urls.is_among(url, _beginnings(driver)):
-            return store_id
-    return None
-
-
-def _beginnings(driver: Any) -> list[str]:
-    """How the URLs of a store begin; a file store may have several directories."""
-    if _is_file(driver):
-        return [f"file://{directory}" for directory in file_store.directories(driver)]
-    return [driver.url_prefix] if driver.url_prefix else []
+    return (store_urls.holder(url, _drivers()) or said) if multi() else None
 
 
 def _read_by_driver(url: str) -> Any:
@@ -302,7 +312,7 @@ def add(
         NotFound: there is no such file.
         StorageFull, Unavailable: the store cannot take it; nothing is left in the store.
     """
-    driver = _drivers()[store_id]
+    driver = _driver(store_id)
     with _opened(file, writer) as source:
         if _is_file(driver):
             with _translated(store_id):
@@ -337,7 +347,7 @@ def discard(store_id: str, image_id: str, attempt: int) -> None:
     Raises:
         Unavailable: the store cannot be reached or changed.
     """
-    driver = _drivers()[store_id]
+    driver = _driver(store_id)
     with _reached(driver, store_id) as client:
         if _is_file(driver):
             file_store.discard(driver, image_id, attempt)
@@ -391,11 +401,12 @@ def _size(driver: Any, place: Any) -> int:
 
 
 def _resolve(url: str, metadata: dict[str, Any] | None) -> tuple[Any, Any]:
-    store_id = id_of(url, metadata)  # makes the drivers
+    _drivers()
+    store_id = id_of(url, metadata)
     with _translated(store_id):
         if multi():
-            place = store_location.get_location_from_uri_and_backend(url, store_id)
-            return _drivers()[store_id], place
+            driver = _driver(store_id)
+            return driver, store_location.get_location_from_uri_and_backend(url, store_id)
         return glance_store.get_store_from_uri(url), store_location.get_location_from_uri(url)
 
 
@@ -475,5 +486,5 @@ def _translated(store_id: str | None = None) -> Iterator[None]:
 
 def directories(store_id: str) -> list[pathlib.Path]:
     """Where a file store keeps its files; none of a store of another type, or of one that takes no data."""
-    driver = _drivers()[store_id]
-    return file_store.directories(driver) if _is_file(driver) else []
+    driver = _drivers().get(store_id)
+    return file_store.directories(driver) if driver and _is_file(driver) else []

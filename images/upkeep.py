@@ -20,6 +20,7 @@ from images import (
     cancelling,
     config,
     db,
+    errors,
     hosts,
     imports,
     leftovers,
@@ -28,6 +29,8 @@ from images import (
     removal,
     staging,
     statuses,
+    store_urls,
+    stores,
     tasks,
     uploads,
 )
@@ -191,8 +194,10 @@ def finish_deletions() -> int:
         try:
             if row.status == "deleted":
                 removal.delete_data(row.id, row.value, row.meta_data)
-            else:
+            elif _answers(row.value, row.meta_data):
                 _leave_alone_or_delete(row.image_id, row.id)
+        except errors.Abandoned as error:  # the removal took longer than the database waits
+            LOG.warning("Location %s waits for the next run: %s", row.id, error)
         finally:
             _go_last(row.id, is_over=row.status == "deleted")
     return len(waiting)
@@ -207,6 +212,19 @@ def _go_last(row_id: int, *, is_over: bool) -> None:
     last = sa.update(location).where(location.id == row_id, location.status == "pending_delete")
     with db.transaction() as session:
         session.execute(last.values(updated_at=db.now() - datetime.timedelta(seconds=age)))
+
+
+def _answers(url: str, metadata: dict[str, Any] | None) -> bool:
+    """Whether a store can be asked at present: else others would wait for the image until it gave up."""
+    try:
+        if not store_urls.is_web(url):
+            stores.size_of(url, metadata)
+    except errors.Unavailable as error:
+        LOG.warning("Data at a location cannot be removed now: %s", error)
+        return False
+    except errors.GantryError:
+        pass  # there are none, say
+    return True
 
 
 def _leave_alone_or_delete(image_id: str, row_id: int) -> None:

@@ -69,14 +69,14 @@ def stage(
         )
         with db.transaction() as session:
             if not statuses.keep_image(session, image_id, "uploading", size=facts.size):
-                raise errors.Gone
+                raise errors.Gone(f"Image {image_id} was deleted while it was staged")
             if notifications.enabled:
                 notifications.image(session, "image.update", image_id)
             if allowed:
                 quota.settle(session, image_id)
     except errors.Gone as error:
-        staging.remove(image_id)
-        raise errors.NotFound(f"Image {image_id} was deleted while it was staged") from error
+        _forget_deleted(image_id)
+        raise errors.NotFound(str(error)) from error
     except BaseException:
         give_back(image_id, "uploading")
         raise
@@ -121,6 +121,9 @@ def upload(
     except BaseException as error:
         if notifications.enabled:
             _tell_of_failure(image_id, error)
+        if isinstance(error, errors.Superseded):
+            _forget_deleted(image_id)
+            raise
         lost = isinstance(error, errors.NotFound | errors.Unavailable)
         if not give_back(image_id, "saving") and lost:
             # No store can take a file that a deletion has removed.
@@ -229,7 +232,7 @@ def _writer(image_id: str, facts: staging.Facts) -> stores.Writer:
         except OSError:
             is_mine = False
         if not is_mine:
-            raise errors.Gone(_DELETED.format(image_id))
+            raise errors.Superseded(_DELETED.format(image_id))
 
     return stores.Writer(heard, ready)
 
@@ -246,8 +249,17 @@ def _record(image_id: str, columns: dict[str, Any], url: str, metadata: dict[str
         if not imports.is_recorded(image_id, url):
             stores.delete(url, metadata)
             raise
-        if not isinstance(error, errors.Unavailable):
+        if not isinstance(error, errors.Unavailable) or not _is_done(image_id, columns):
             raise
+
+
+def _is_done(image_id: str, columns: dict[str, Any]) -> bool:
+    """Whether the image has these very data: the record may point at the place for other reasons."""
+    query = sa.select(models.Image.os_hash_value).where(
+        models.Image.id == image_id, models.Image.status.in_(imports.USABLE)
+    )
+    with db.reading() as session:
+        return bool(session.scalars(query).first() == columns["os_hash_value"])
 
 
 def _activate(image_id: str, columns: dict[str, Any], location: models.ImageLocation) -> None:
@@ -255,7 +267,7 @@ def _activate(image_id: str, columns: dict[str, Any], location: models.ImageLoca
         if notifications.enabled:
             notifications.image(session, "image.upload", image_id)
         if not statuses.move_image(session, image_id, "saving", "active", lost_ok=True, **columns):
-            raise errors.Gone(_DELETED.format(image_id))
+            raise errors.Superseded(_DELETED.format(image_id))
         location.image_id = image_id
         session.add(location)
         if not config.CONF.gantry.staging_is_shared:
@@ -288,13 +300,28 @@ def give_back(image_id: str, was: str) -> bool:
     """
     with db.transaction() as session:
         back = statuses.move_image(session, image_id, was, "queued", lost_ok=True)
-        there = sa.select(models.Image.id).where(
-            models.Image.id == image_id, models.Image.deleted.is_(False)
-        )
         if back and not config.CONF.gantry.staging_is_shared:
             hosts.unmark(session, image_id)
-        if back or session.scalars(there).first() is None:
+        if back or _is_deleted(session, image_id):
             staging.remove(image_id)  # before the commit: after it, the next upload may have begun
         if back and was == "saving":
             leftovers.discard(image_id)
     return back
+
+
+def _forget_deleted(image_id: str) -> None:
+    """Remove what has arrived for an image that was deleted.
+
+    Of one that is there, whoever is superseded was given back for dead: all is its successor's by now.
+    """
+    with db.reading() as session:
+        is_deleted = _is_deleted(session, image_id)
+    if is_deleted:
+        staging.remove(image_id)
+
+
+def _is_deleted(session: orm.Session, image_id: str) -> bool:
+    there = sa.select(models.Image.id).where(
+        models.Image.id == image_id, models.Image.deleted.is_(False)
+    )
+    return session.scalars(there).first() is None

@@ -10,6 +10,9 @@ import urllib3
 from oslo_config import cfg
 from oslo_config import types as option_types
 
+#: What stands in a URL behind its host, or before it.
+_BEYOND = re.compile(r"[/:@?#\\%\[\]]")
+
 
 class Network(option_types.ConfigType):
     """10.0.0.0/8, fd00::/8, or a single address."""
@@ -63,7 +66,7 @@ class Host(option_types.ConfigType):
             address = ipaddress.ip_address(name.strip("[]"))
         except ValueError:
             host = urllib3.util.parse_url(f"http://{name}").host or ""
-            if "/" in name or not re.fullmatch(r"[\w.-]+", host, re.ASCII):
+            if _BEYOND.search(name) or not re.fullmatch(r"[\w.-]+", host, re.ASCII):
                 raise ValueError(f"{name} is no host") from None
             return host
         return str(getattr(address, "ipv4_mapped", None) or address)

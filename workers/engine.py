@@ -73,7 +73,7 @@ def _failure(plan: imports.Plan, watch: watching.Watch, kind: dict[str, Any]) ->
     try:
         flow = _refusal(plan) if plan.refusal else FLOWS[plan.kind](plan)
         detail = _begun(plan, flow) or flow_models.FlowDetail(flow.name, str(uuid.uuid4()))
-        keeper = _Keeper(plan.lease, detail)
+        keeper = _Keeper(plan.lease, detail, is_refusal=bool(plan.refusal))
         engine = engines.load(flow, flow_detail=detail, **kind)
         storage = engine.storage
         storage.inject({"watch": watch}, transient=True)
@@ -176,11 +176,13 @@ def _load(task_id: str, name: str) -> flow_models.FlowDetail | None:
 class _Keeper:
     """Writes a flow's state down while it runs: give `note` to the engine's `atom_notifier`."""
 
-    def __init__(self, lease: leases.Lease, detail: flow_models.FlowDetail) -> None:
-        self._lease, self._detail = lease, detail
+    def __init__(
+        self, lease: leases.Lease, detail: flow_models.FlowDetail, *, is_refusal: bool
+    ) -> None:
+        self._lease, self._detail, self._is_refusal = lease, detail, is_refusal
         self._written = time.monotonic()
         #: Whether there is a row to be forgotten.
-        self.has_kept = lease.attempt > 1
+        self.has_kept = lease.attempt > 1 or is_refusal
 
     def note(self, event_type: str, details: dict[str, Any]) -> None:
         """A step has come into the state `event_type`; TaskFlow wants these two names.
@@ -193,6 +195,11 @@ class _Keeper:
         has_failed = event_type == states.FAILURE
         is_worth = time.monotonic() - self._written > config.CONF.gantry.remember_seconds
         if not has_failed and not (event_type == states.SUCCESS and is_worth):
+            return
+        if self._is_refusal:
+            # Why is kept already, and whoever goes on would not learn it from the state of this flow.
+            if has_failed:
+                leases.check(self._lease)
             return
         atoms = [atom.to_dict() for atom in self._detail if atom.state in _TOLD]
         state = {"name": self._detail.name, "uuid": self._detail.uuid, "atoms": atoms}

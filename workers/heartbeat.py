@@ -126,7 +126,7 @@ class Heartbeat:
         while not self._over.wait(config.CONF.gantry.heartbeat_seconds):
             try:
                 self._stop = self._reason_to_stop() or self._stop
-            except (errors.Unavailable, errors.Abandoned, sqlalchemy.exc.SQLAlchemyError) as error:
+            except (errors.GantryError, errors.Abandoned, sqlalchemy.exc.SQLAlchemyError) as error:
                 LOG.warning("Task %s: a heartbeat was missed: %s", self.plan.lease.task_id, error)
 
     def _reason_to_stop(self) -> Callable[[], BaseException] | None:

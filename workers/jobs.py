@@ -31,7 +31,6 @@ def run_import(self: Any, task_id: str) -> str:
         plan = imports.begin(task_id, f"{node}:{os.getpid()}")
         if plan is None:
             return "nothing to do"
-        ring(plan.owner)
         return _run(plan)
     except errors.Abandoned as reason:
         # The database is away: the sweep rings again.
@@ -42,6 +41,7 @@ def run_import(self: Any, task_id: str) -> str:
 def _run(plan: imports.Plan) -> str:
     LOG.info("Task %s, image %s, attempt %s", plan.lease.task_id, plan.image_id, plan.lease.attempt)
     try:
+        ring(plan.owner)
         with heartbeat.Heartbeat(plan) as watch:
             engine.run(plan, watch)
     except errors.Abandoned as reason:

@@ -160,7 +160,8 @@ def _check_source(
     source: pathlib.Path, staged: dict[str, Any], on_bytes: Callable[[int], object]
 ) -> None:
     """What qemu-img will be told to read must be what is there; it is never left to guess."""
-    if inspect.will_be_unpacked(staged):
+    plugins = config.CONF.image_import_opts.image_import_plugins
+    if inspect.will_be_unpacked(staged, plugins[plugins.index("image_conversion") :]):
         raise errors.UnacceptableFormat(
             "The image is still packed where it would be converted: in [image_import_opts] "
             "image_import_plugins, image_decompression must stand before image_conversion"

@@ -1,6 +1,7 @@
 """Inspect: is the file what the record says, and is it whole and safe?"""
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from taskflow import task
@@ -24,7 +25,9 @@ class Inspect(task.Task):
         Raises:
             UnacceptableFormat: the bytes are unsafe, cut, or not what `disk_format` says.
         """
-        if will_be_unpacked(staged):  # what is in it is judged when it has come out
+        if will_be_unpacked(
+            staged, config.CONF.image_import_opts.image_import_plugins
+        ):  # what is in it is judged when it has come out
             return staged
         file, declared, size = pathlib.Path(staged["path"]), staged["disk_format"], staged["size"]
         facts = staging.facts(file) or staging.inspect(
@@ -51,8 +54,8 @@ def judged(staged: dict[str, Any], facts: staging.Facts, heard: qemu_img.Heard) 
     return staged | {"disk_format": declared, "virtual_size": virtual}
 
 
-def will_be_unpacked(staged: dict[str, Any]) -> bool:
-    """Whether a file is packed, and a plugin there to unpack it."""
-    if "image_decompression" not in config.CONF.image_import_opts.image_import_plugins:
+def will_be_unpacked(staged: dict[str, Any], plugins: Sequence[str]) -> bool:
+    """Whether a file is packed, and one of these plugins there to unpack it."""
+    if "image_decompression" not in plugins:
         return False
     return unpacking.kind_of(pathlib.Path(staged["path"]), staged["container_format"]) is not None

@@ -70,10 +70,13 @@ class Store(task.Task):
         if plan.lease.attempt > 1:
             _recall(file, digest, writer)
         place = stores.add(self._store_id, plan.image_id, file, writer)
-        if staging.facts(file, linked=True) is None:
+        try:
+            if staging.facts(file, linked=True) is None:
+                _recall(file, digest, writer)
+        except errors.GantryError:
             writer.ready()  # by now it may be another worker's
             stores.delete(*place)
-            raise errors.ImportFailed(_CHANGED)
+            raise
         return place
 
 

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from flows import import_image
-from images import db, errors, methods, models, staging
+from images import db, errors, imports, methods, models, staging
 from tests import service
 from tests.functional import distributions, importing
 from tests.functional.conftest import Api, Caller, Command
@@ -223,6 +223,39 @@ def test_a_plugin_that_cannot_be_undone(
     assert "The step cannot-be-undone could not be undone:" in caplog.text
     assert "It cannot be undone" in caplog.text
     check_free(api, image_id)
+
+
+def test_a_worker_that_dies_while_it_refuses_leaves_the_cause(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one undoes, and says, what the first one would have."""
+    api = caller(
+        options=f"{options('cannot_be_undone', 'fails')}[gantry]\nheartbeat_seconds = 0.1\n"
+    )
+    image_id = importing.staged(api, b"x" * 1000)
+    task_id, fail = importing.asked(api, image_id), imports.fail
+
+    def killed(*_: object) -> None:
+        raise errors.Abandoned
+
+    monkeypatch.setattr(imports, "fail", killed)
+    importing.attempt(task_id, "first")
+    monkeypatch.setattr(imports, "fail", fail)
+    with pytest.raises(errors.ImportFailed, match="This is the first cause"):
+        importing.attempt(task_id, "second")
+    assert importing.task_of(api, image_id)["message"] == "This is the first cause"
+    with db.reading() as session:
+        assert session.scalars(sa.select(models.FlowState.state)).all() == []
+
+
+def test_a_plugin_of_ours_says_what_is_wrong(caller: Caller) -> None:
+    """The texts of our own errors name no path: whoever starts the worker reads them."""
+    caller(
+        options=f"{options('image_conversion')}[image_conversion]\noutput_format = vmdk\n"
+        "[image_format]\nvmdk_allowed_types = monolithicFlat\n"
+    )
+    with pytest.raises(errors.Invalid, match="vmdk_allowed_types has neither"):
+        import_image.plugins()
 
 
 def check_free(api: Api, image_id: str) -> None:

@@ -115,6 +115,24 @@ def test_a_staged_file_that_is_not_what_was_digested(
     assert remaining() == []
 
 
+def test_what_is_known_of_a_staged_file_cannot_be_read(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a moment, after the store has taken it: its bytes say that they are the right ones."""
+    image_id, task_id = asked(api, name="glance-direct")
+    read, missed = staging.facts, list[bool]()
+
+    def facts(file: pathlib.Path, *, linked: bool = False) -> staging.Facts | None:
+        if linked and not missed:
+            missed.append(True)
+            return None
+        return read(file, linked=linked)
+
+    monkeypatch.setattr(staging, "facts", facts)
+    assert jobs.run_import(task_id) == "active"
+    assert (missed, api.show(image_id)["status"]) == ([True], "active")
+
+
 def remaining() -> list[pathlib.Path]:
     """What lies in the store and in staging."""
     store = pathlib.Path(config.CONF.glance_store.filesystem_store_datadir)
@@ -318,6 +336,19 @@ def test_bytes_that_a_dead_worker_has_stored_and_told_nobody_of(
     with pytest.raises(errors.ImportFailed, match="stage them again"):
         jobs.run_import(task_id)
     assert list((tmp_path / "images").iterdir()) == []
+
+
+def test_a_heart_beats_on_whatever_a_step_is_called(api: Api) -> None:
+    """A store's id, and a plugin's step, may be longer than what is kept of it."""
+    _, task_id = asked(api, name="glance-direct")
+    plan = imports.begin(task_id, "worker")
+    assert plan is not None
+    with heartbeat.Heartbeat(plan) as watch:
+        watch.report("store:" + "x" * 100, 1, 2)
+        assert watch._reason_to_stop() is None
+    with db.reading() as session:
+        step = session.get_one(models.TaskRun, task_id).step
+    assert step == ("store:" + "x" * 100)[:64]
 
 
 def test_progress_costs_less_than_a_per_cent(api: Api) -> None:

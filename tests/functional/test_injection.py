@@ -83,6 +83,14 @@ def test_properties_that_would_be_too_many(
     assert (image["status"], image.get("stores"), image.get("a")) == ("queued", None, None)
 
 
+def test_properties_that_are_there_already_are_not_too_many(caller: Caller) -> None:
+    """Where the quota was made lower than what the image has, an import that adds none is let be."""
+    wide = caller(options=options("a:1"))
+    image_id = importing.staged(wide, DATA, a="0", b="mine")
+    narrow = caller(options=f"image_property_quota = 1\n{options('a:1')}")
+    assert importing.imported(narrow, image_id)["a"] == "1"
+
+
 @pytest.mark.parametrize("plugins", ["no_op", ""])
 def test_only_where_the_plugin_is_named(caller: Caller, plugins: str) -> None:
     api = caller(options=options("a:b", plugins=plugins))

@@ -230,6 +230,72 @@ def test_upkeep_lets_data_be_that_came_while_it_was_at_work(
     assert not (tmp_path / "one" / gone).exists()
 
 
+def test_upkeep_keeps_nobody_waiting_for_a_store_that_is_away(
+    api: Api, tmp_path: pathlib.Path
+) -> None:
+    """It holds an image's row while it removes what the image has lost: not while a store does not answer."""
+    image_id = filled(api, stores=["one", "two"])
+    with db.transaction() as session:
+        session.execute(
+            sa.update(models.ImageLocation)
+            .where(models.ImageLocation.value.contains("/two/"))
+            .values({"status": "pending_delete"} | LONG_AGO)
+        )
+    waited: list[str] = []
+
+    def time_out(_: object) -> int:
+        change = {"op": "replace", "path": "/name", "value": "changed meanwhile"}
+        waited.append(api.patch(image_id, change).get_json()["name"])
+        raise store_errors.RemoteServiceUnavailable
+
+    driver = stores._drivers()["two"]
+    get_size, driver.get_size = driver.get_size, time_out
+    assert upkeep.finish_deletions() == 1
+    assert waited == ["changed meanwhile"]
+    assert (tmp_path / "two" / image_id).exists()
+    driver.get_size = get_size
+    assert upkeep.finish_deletions() == 1
+    check(api, image_id, tmp_path, "one")
+
+
+def test_a_store_that_has_left_the_configuration(caller: Caller, tmp_path: pathlib.Path) -> None:
+    """A task that was to write to it ends."""
+    api = start(caller, tmp_path)
+    chosen: list[dict[str, Any]] = [
+        {"stores": ["one", "two"]},
+        {"stores": ["one", "two"], "all_stores_must_succeed": False},
+    ]
+    asked = []
+    for members in chosen:
+        image_id = importing.staged(api, DATA)
+        asked.append((image_id, importing.asked(api, image_id, **members)))
+    api = caller(roles="admin", options=importing.file_stores(tmp_path, {"one": "one"}))
+    for _, task_id in asked:
+        run(task_id)
+    (failed, _), (image_id, _) = asked
+    task = importing.task_of(api, failed)
+    assert (task["status"], "no store two here" in task["message"]) == ("failure", True), task
+    assert api.show(failed)["status"] == "queued"
+    check(api, image_id, tmp_path, "one")
+    assert api.show(image_id)["os_glance_failed_import"] == "two"
+
+
+def test_a_copy_of_an_image_whose_lost_location_has_no_date(
+    api: Api, tmp_path: pathlib.Path
+) -> None:
+    """As Glance's database may have it."""
+    image_id = filled(api, stores=["one", "two"])
+    with db.transaction() as session:
+        location = models.ImageLocation
+        session.execute(
+            sa.update(location)
+            .where(location.value.contains("/two/"))
+            .values(status="pending_delete", updated_at=None, created_at=LONG_AGO["updated_at"])
+        )
+    importing.imported(api, image_id, COPY, stores=["two"])
+    check(api, image_id, tmp_path, "one", "two")
+
+
 # What a store has taken is what was digested
 
 

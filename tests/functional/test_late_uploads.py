@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import exc, orm
 
-from images import db, errors, models, staging, stores, upkeep
+from images import db, errors, models, staging, stores, upkeep, uploads
 from tests import web
 from tests.functional import importing
 from tests.functional.conftest import Api, Caller
@@ -180,6 +180,68 @@ def test_an_upload_that_was_paused_leaves_its_successor_s_data(
     assert api.put(image_id, DATA).status_code == 410
     assert status(image_id) == "active"
     assert api.ask("GET", f"/v2/images/{image_id}/file").data == other
+
+
+def test_the_place_is_recorded_for_another_reason(api: Api, tmp_path: pathlib.Path) -> None:
+    """By what an earlier import has left there, to be removed: no upload has come to its end by that."""
+    image_id = api.create(**importing.FORMATS)
+    place = {"value": f"file://{tmp_path}/images/{image_id}", "status": "pending_delete"}
+    with db.transaction() as session:
+        session.add(models.ImageLocation(image_id=image_id, meta_data={}, **place))
+
+    def break_off(_: orm.Session) -> None:
+        with db.reading() as session:
+            status = session.connection().scalar(sa.select(models.Image.status))
+        if status == "saving" and list((tmp_path / "images").glob(image_id)):
+            fault = sqlite3.OperationalError("database is locked")
+            fault.sqlite_errorname = "SQLITE_BUSY"
+            raise exc.OperationalError("COMMIT", {}, fault)
+
+    sa.event.listen(orm.Session, "before_commit", break_off)
+    try:
+        answer = api.put(image_id, DATA)
+    finally:
+        sa.event.remove(orm.Session, "before_commit", break_off)
+    assert answer.status_code == 503
+    assert not list(staging.path().iterdir())
+
+
+@pytest.mark.parametrize("breaks", [True, False])
+@pytest.mark.parametrize("is_over", [True, False])
+@pytest.mark.parametrize("what", ["file", "stage"])
+def test_an_upload_that_is_late_leaves_its_successor_alone(
+    api: Api, what: str, is_over: bool, breaks: bool
+) -> None:
+    """It stands still until upkeep gives it back; the next one is at work, or done, when it goes on."""
+    image_id, begun, go = api.create(**importing.FORMATS), threading.Event(), threading.Event()
+    answers: list[int] = []
+
+    def pause() -> None:
+        begun.set()
+        go.wait(20)
+
+    def succeed() -> None:
+        answers.append(send(Api(api.application), image_id, what, pause))
+
+    successor = threading.Thread(target=succeed)
+
+    def meanwhile() -> None:
+        assert uploads.give_back(image_id, {"file": "saving", "stage": "uploading"}[what])
+        successor.start()
+        begun.wait(20)
+        if is_over:
+            go.set()
+            successor.join()
+        if breaks:
+            raise OSError("The client has gone")
+
+    late = send(api, image_id, what, meanwhile)
+    go.set()
+    successor.join()
+    assert (late, answers) == ({"file": 410, "stage": 404}[what], [204])
+    if what == "stage":
+        importing.imported(api, image_id)
+    assert api.ask("GET", f"/v2/images/{image_id}/file").data == DATA
 
 
 def test_formats_that_are_unset_before_a_worker_begins(caller: Caller, server: str) -> None:

@@ -64,6 +64,22 @@ def placed(api: Api, *urls: str) -> str:
     return image_id
 
 
+@pytest.mark.parametrize("store", [["fast"], {"a": "b"}, "fast", ""])
+def test_what_an_owner_calls_a_store_is_his_own_where_there_is_one(
+    api: Api, server: str, store: Any
+) -> None:
+    """Nothing of the service stumbles over it: the image is shown, read and deleted."""
+    image_id = api.create(**FORMATS)
+    place = {"url": f"{server}/data", "metadata": {"store": store}}
+    assert api.patch(image_id, operation("add", "/locations/-", place)).status_code == 200
+    assert api.patch(image_id, operation("replace", "/locations", [place])).status_code == 200
+    [listed] = api.ask("GET", "/v2/images").get_json()["images"]
+    assert listed["locations"][0]["metadata"] == place["metadata"]
+    assert api.ask("GET", f"/v2/images/{image_id}/file").data == DATA
+    assert api.ask("DELETE", f"/v2/images/{image_id}").status_code == 204
+    assert api.ask("GET", f"/v2/images/{image_id}").status_code == 404
+
+
 @pytest.mark.parametrize("version", TYPES)
 def test_the_first_location_makes_an_image_active(api: Api, server: str, version: str) -> None:
     image_id = api.create(**FORMATS)

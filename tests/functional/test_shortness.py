@@ -147,11 +147,12 @@ def test_put_stage(client: werkzeug.test.Client) -> None:
     [
         # 20 and 60 before an import could be resumed, fenced, retried and take turns; 80 before its bytes
         # could be signed, be compared with a checksum and be unpacked, and several stores be written at once;
-        # 92 before a staged file was looked at once more when it is stored, and plugins were judged.
-        ("raw", 24, 98),
+        # 92 before a staged file was looked at once more when it is stored, and plugins were judged; 98
+        # before a store might be gone from the configuration.
+        ("raw", 24, 99),
         # A conversion besides: qemu-img is run four times in its box, and its outcome is inspected. 167
         # before what it says was bounded (`flows.process`), and cancelling was heard while it reads.
-        ("qcow2", 31, 186),
+        ("qcow2", 31, 187),
     ],
 )
 def test_the_import_of_one_store(

@@ -73,6 +73,24 @@ def test_check_of_compressed_data(tmp_path: pathlib.Path, how: str) -> None:
         qemu_img.check(file, "qcow2")
 
 
+@pytest.mark.parametrize(
+    "act",
+    [
+        "resize -q {} 20G",
+        "resize -q {} 3000G",
+        "snapshot -c one {}",
+        "bitmap --add {} one",
+    ],
+)
+def test_check_takes_what_was_worked_with(source: pathlib.Path, act: str) -> None:
+    """The last thing in the file may be a table then, which ends within its cluster."""
+    subprocess.run(["qemu-img", *act.format(source).split()], check=True)
+    qemu_img.check(source, "qcow2")
+    os.truncate(source, source.stat().st_size - (128 << 10))
+    with pytest.raises(errors.UnacceptableFormat):
+        qemu_img.check(source, "qcow2")
+
+
 def test_check_takes_an_empty_disk(tmp_path: pathlib.Path) -> None:
     """What `qemu-img create` makes ends before its last cluster does."""
     made = tmp_path / "empty.qcow2"

@@ -8,6 +8,8 @@ import pytest
 from tests.conftest import Configure
 
 S3 = "s3_store_host = {}\ns3_store_bucket = {}\ns3_store_access_key = a\ns3_store_secret_key = b"
+OTHER_KEY = S3.replace("key = a", "key = of-another-tenant")
+ACCOUNT = "swift_store_auth_address = https://a/v3\nswift_store_container = c"
 SWIFT = "swift_store_auth_address = {}\nswift_store_user = {}:{}\nswift_store_container = {}"
 
 
@@ -109,6 +111,17 @@ def test_two_options_that_exclude_each_other(configure: Configure, room: pathlib
             SWIFT.format("https://a/v3", "other", "u", "c"),
             "",
         ),
+        # Accounts that differ in other ways, and so do their containers and buckets.
+        ("s3", S3.format("https://s3", "i"), OTHER_KEY.format("https://s3", "i"), ""),
+        *(
+            ("swift", *(f"{ACCOUNT}\n{option} = {value}" for value in "ab"), "")
+            for option in (
+                "swift_store_application_credential_id",
+                "swift_store_endpoint",
+                "swift_store_service_type",
+                "swift_store_region",
+            )
+        ),
     ],
 )
 def test_buckets_and_containers(
@@ -117,6 +130,16 @@ def test_buckets_and_containers(
     refused = pytest.raises(SystemExit, match=f"share {shared}:")
     with refused if shared else contextlib.nullcontext():
         configure(stores(room, one, two, kind))
+
+
+def test_the_options_of_a_store_that_nobody_has_asked_for(
+    configure: Configure, room: pathlib.Path
+) -> None:
+    """`file` is among glance_store's stores by default."""
+    second = f"[glance_store]\nfilesystem_store_datadirs = {room}/b:1\n"
+    with pytest.raises(SystemExit, match="exclude each other"):
+        configure(second)
+    configure(f"{second}stores = file,swift\ndefault_store = swift\n{ACCOUNT}\n")
 
 
 def test_directories_within_one_another(configure: Configure, room: pathlib.Path) -> None:

@@ -81,7 +81,7 @@ def test_a_host_in_any_spelling(configure: Configure, written: str, asked: str) 
         urls.check(f"http://{asked}/")
 
 
-@pytest.mark.parametrize("written", ["http://a", "a/b", "[::x]", "a b"])
+@pytest.mark.parametrize("written", ["http://a", "a/b", "[::x]", "a b", "a:8080", "me@a", "a#b"])
 def test_a_host_that_is_none_stops_the_start(configure: Configure, written: str) -> None:
     with pytest.raises(SystemExit, match="hosts"):
         configure(f"[import_filtering_opts]\ndisallowed_hosts = [{written}]")
