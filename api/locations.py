@@ -76,6 +76,7 @@ def patch(
             policy.enforce(asker, "modify_image", image)
             editing.apply(session, asker, image, changes)
         draft = locations.draft(asker, image, moves)
+        locations.check_strangers(session, asker, image_id, draft)
         doomed = locations.write(session, image, draft, sizes, allowed)
     locations.remove_data(doomed)
     return image

@@ -11,7 +11,6 @@ The tree (the HTTP status that `api.errors` answers stands behind each class)::
     ├── Conflict                     409
     │   └── Duplicate                409
     ├── Gone                         410
-    │   └── Superseded               410
     ├── LimitExceeded                413
     ├── UnsupportedMediaType         415
     │   └── UnacceptableFormat       415
@@ -65,10 +64,6 @@ class Duplicate(Conflict):
 
 class Gone(GantryError):
     """The image was deleted meanwhile."""
-
-
-class Superseded(Gone):
-    """The image was deleted, or given other data, meanwhile."""
 
 
 class LimitExceeded(GantryError):

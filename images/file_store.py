@@ -7,14 +7,19 @@ without being copied, and from elsewhere the kernel copies.
 import dataclasses
 import errno
 import io
+import logging
 import os
 import pathlib
 import secrets
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from images import errors, new_file, staging, store_options
 
+LOG = logging.getLogger(__name__)
+
+_configuring = threading.Lock()
 _COPY_PIECE = 64 << 20
 _READ_PIECE = 1 << 20
 #: Linking is refused with these across file systems, and where a file system has no links.
@@ -62,13 +67,23 @@ def name(driver: Any) -> str:
 
 def check_configured(driver: Any) -> None:
     """Raise `Misconfigured` if glance_store has found a driver's options too bad to write with them."""
-    if not driver.is_capable(store_options.WRITE_ACCESS):  # a mount may be back that was away
-        driver.set_capabilities(store_options.WRITE_ACCESS)
-        driver.configure()
+    with _configuring:
+        if not driver.is_capable(store_options.WRITE_ACCESS):
+            _configure_again(driver)
     if not driver.is_capable(store_options.WRITE_ACCESS):
         raise errors.Misconfigured(
             f"{name(driver)} lacks an option, or has a wrong one: the log of this service's start says which"
         )
+
+
+def _configure_again(driver: Any) -> None:
+    """A mount may be back that was away at the start."""
+    driver.set_capabilities(store_options.WRITE_ACCESS)
+    try:
+        driver.configure()
+    except Exception:
+        LOG.exception("%s cannot be used", name(driver))
+        driver.unset_capabilities(store_options.WRITE_ACCESS)
 
 
 def add(driver: Any, image_id: str, source: Told, *, link: bool) -> tuple[str, dict[str, str]]:

@@ -84,6 +84,15 @@ def unmark(session: orm.Session, image_id: str) -> None:
     )
 
 
+def is_marked_elsewhere(session: orm.Session, image_id: str) -> bool:
+    """Whether an image's bytes are, or are about to be, on another host."""
+    rows = models.ImageProperty
+    marked = sa.select(rows.value).where(
+        rows.image_id == image_id, rows.name == MARK, rows.deleted.is_(False)
+    )
+    return not is_shared() and session.scalar(marked) not in (None, name())
+
+
 def queue_for(image: models.Image, queue_name: str) -> str:
     """The queue for an import of this image: that of the host where its bytes are staged, if they are.
 

@@ -99,7 +99,7 @@ def start(
     Raises:
         Conflict: the image is not `queued`, or another task holds it.
         Forbidden: the asker may not; or may not name such a URL.
-        Invalid: the URL is refused, or names another image's data; or the digest is none.
+        Invalid: the URL is refused, or the digest is none.
     """
     if image.status != "queued":
         raise errors.Conflict(
@@ -107,7 +107,6 @@ def start(
         )
     policy.enforce(asker, "add_image_location", image)
     _check_url(asker, wanted.url)
-    locations.check_strangers(session, image.id, [wanted.url])
     if wanted.validation:
         locations.check_digest(
             "os_hash_value",

@@ -8,8 +8,6 @@ Contract section 2.11, the old way; a location that is added by POST is the work
 import dataclasses
 import hashlib
 import re
-import urllib.parse
-from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -37,8 +35,8 @@ from images.editing import Change
 
 _HASHES = ("checksum", "os_hash_algo", "os_hash_value")
 _MD5_BYTES = 16
-#: What may be the id of an image within a URL: that of its object, or of a part of it.
-_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+#: An object is called by the id of its image; a part of one, too, and more.
+_ID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.IGNORECASE)
 #: A location to be shown, or one to be changed.
 _Place = TypeVar("_Place", records.Location, models.ImageLocation)
 
@@ -292,19 +290,26 @@ def check_formats(image: models.Image) -> None:
         )
 
 
-def check_strangers(session: orm.Session, image_id: str, urls: Iterable[str]) -> None:
-    """Refuse the data of another image: this one would give them out, and remove them when it goes.
+def check_strangers(
+    session: orm.Session, asker: context.Context, image_id: str, found: Draft
+) -> None:
+    """Refuse another image's object: this one would give it out, and remove it when it goes.
 
-    Where `show_multiple_locations` lets everybody say where his data are, Glance takes them (OSSN-0065).
+    Where `show_multiple_locations` lets members say where their data are, Glance takes that (OSSN-0065).
+    Administrators may.
 
     Raises:
-        Invalid: a URL names an image of this database that is not this one.
+        Invalid: one of the new locations names the object of another image of this database.
     """
-    texts = [urllib.parse.unquote(url) for url in urls if not store_urls.is_web(url)]
-    named = {name for text in texts for name in _ID.findall(text)} - {image_id}
+    if asker.is_admin:
+        return
+    names = [
+        store_urls.object_of(row.value) for row in found.added if not store_urls.is_web(row.value)
+    ]
+    others = {name[1] for name in map(_ID.match, names) if name} - {image_id}
     image = models.Image
-    others = sa.select(image.id).where(image.id.in_(named), image.status != "deleted").limit(1)
-    if named and session.scalar(others) is not None:
+    query = sa.select(image.id).where(image.id.in_(others), image.status != "deleted").limit(1)
+    if others and session.scalar(query) is not None:
         raise errors.Invalid("Invalid location: it names the data of another image")
 
 
@@ -349,7 +354,7 @@ def write(
     Raises:
         Conflict: the record was changed while the stores were asked; or a location is to come or to go while
             a task holds the image.
-        Invalid: the image does not say what its data are, or a location names another image's.
+        Invalid: the image does not say what its data are.
         LimitExceeded: the owner would have more than `user_storage_quota` (what is `allowed`).
     """
     if any(row.value not in sizes for row in found.added):
@@ -358,7 +363,6 @@ def write(
         # What goes may be what a copy is made of, or all that stays when it fails; what comes would be taken
         # for the task's own.
         import_requests.check_lock(session, image)
-    check_strangers(session, image.id, [row.value for row in found.added])
     values: dict[str, Any] = {}
     if found.added and not image.size:
         values["size"] = sizes[found.added[0].value]

@@ -96,8 +96,7 @@ def _client(driver: Any) -> Any:
     if not hasattr(driver, "full_s3_host"):  # glance_store has stopped at an option before
         file_store.check_configured(driver)
     try:
-        certificates = driver._option_get("s3_store_cacert")
-        if certificates and driver.scheme == "s3+https":
+        if certificates := driver._option_get("s3_store_cacert"):
             # What boto3 says of a bad file is what it says of a connection that breaks off.
             ssl.create_default_context(cafile=certificates)
         return driver._create_s3_client()

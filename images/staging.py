@@ -141,11 +141,10 @@ def receive(
     Raises:
         SizeMismatch: more or fewer bytes than `size` arrived.
         LimitExceeded: the stream is longer than `image_size_cap`, or is known to become so.
-        Superseded: the image was deleted while its bytes arrived, or others have taken their place; whoever
-            is given back for dead and is not ends so, too.
+        Gone: the image was deleted while its bytes arrived, or others have taken their place.
         StorageFull, Unavailable: the staging directory cannot take it.
     """
-    part, is_named = keep.part if keep else path(image_id, f".{secrets.token_hex(8)}.part"), False
+    part = keep.part if keep else path(image_id, f".{secrets.token_hex(8)}.part")
     final = keep.final if keep else path(image_id)
     record = config.CONF.hashing_algorithm if digest else ""  # whatever SIGHUP changes meanwhile
     kinds = [*config.public_stores(config.CONF).values()] or [
@@ -156,7 +155,6 @@ def receive(
     try:
         part.unlink(missing_ok=True)
         with new_file.NewFile(part, cached=not digest or kinds != ["file"]) as file:
-            is_named = not keep
             sink = keep.sink(file) if keep else file
             seen = _read(source, algorithms, record, sink=sink, on_bytes=on_bytes)
             os.fsync(file.fileno())
@@ -166,13 +164,11 @@ def receive(
         if keep:
             keep.done(lambda: on_bytes and on_bytes(total))
         part.rename(final)
-        is_named = False
-        if not keep:  # a worker could bring them again, but a client is told that they are here
-            sync(final.parent)
+        sync(
+            final.parent
+        )  # a worker could bring them again, but a client is told that they are here
         return _remember(final, inode, *seen, record)
     except BaseException as error:
-        if is_named and not part.exists():  # whatever has ended it: others have been here
-            raise errors.Superseded(_GONE.format(image_id)) from error
         _drop(part, keep, error)
         if isinstance(error, OSError):
             raise _lost(image_id, error) from error
@@ -358,6 +354,44 @@ def remove(image_id: str) -> None:
         LOG.warning("Staging of image %s may be left over: %s", image_id, error)
 
 
+class Upload:
+    """The files of one upload, a `Keep` that keeps nothing.
+
+    By them it knows, when it has failed, whether it was given back for dead, and others are at work by now.
+    """
+
+    def __init__(self, image_id: str) -> None:
+        self.part = path(image_id, f".{secrets.token_hex(8)}.part")
+        self.final = path(image_id)
+        self._inode = 0
+
+    def sink(self, file: BinaryIO) -> Sink:
+        """The file itself."""
+        return file
+
+    def done(self, tick: Callable[[], object]) -> None:
+        """Remember which file has arrived whole."""
+        self._inode = self.part.stat().st_ino
+
+    def leave(self) -> bool:
+        """Nobody could go on in the middle."""
+        return False
+
+    def forget(self) -> None:
+        """There is nothing beside the part."""
+
+    def is_superseded(self) -> bool:
+        """Whether staging holds bytes of another upload, all of them or those that have come so far."""
+        try:
+            for file in self.final.parent.glob(f"{self.final.name}*"):
+                is_other_part = file.suffix == ".part" and file != self.part
+                if is_other_part or (file == self.final and file.stat().st_ino != self._inode):
+                    return True
+        except OSError as error:
+            LOG.warning("Staging of image %s cannot be looked at: %s", self.final.name, error)
+        return False
+
+
 def _remember(
     file: pathlib.Path,
     inode: int,
@@ -368,7 +402,7 @@ def _remember(
     """Write down what is known of the file that was read, which must still have its name."""
     status = file.stat()
     if status.st_ino != inode:
-        raise errors.Superseded("Other data of the image have taken the place of these")
+        raise errors.Gone("Other data of the image have taken the place of these")
     columns = digests.columns(made, record) if record else None
     known = Facts(str(file), status.st_size, _identity(status), found, columns, made)
     beside = file.with_name(f"{file.name}.facts")

@@ -108,7 +108,7 @@ def make_drivers(conf: cfg.ConfigOpts) -> dict[str, Any]:
             about = _configured(kind, driver)
             store_location.register_scheme_map(dict.fromkeys(driver.get_schemes(), about))
         default = conf.glance_store.default_store or "file"
-        with contextlib.suppress(store_errors.UnknownScheme):
+        with contextlib.suppress(store_errors.UnknownScheme, store_errors.BadStoreConfiguration):
             return {default: glance_store.get_store_from_scheme(default)}
         LOG.error("The store %s cannot be used", default)
         return {}

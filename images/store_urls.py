@@ -12,6 +12,8 @@ from typing import Any
 from images import file_store
 
 _WEB_SCHEMES = ("http", "https")
+#: rbd://fsid/pool/image/snapshot, and which of them is the last one up to the image.
+_RBD_PIECES, _RBD_OBJECT = 4, 3
 
 
 def is_web(url: str) -> bool:
@@ -45,18 +47,40 @@ def holder(url: str, drivers: Mapping[str, Any]) -> str | None:
         scheme = urllib.parse.urlsplit(url).scheme
     except ValueError:
         return None
-    begins = {
-        name: _beginnings(driver)
-        for name, driver in drivers.items()
-        if scheme in driver.get_schemes()
-    }
-    for name, prefixes in begins.items():
-        if is_among(url, prefixes):
+    for name, driver in drivers.items():
+        if scheme in driver.get_schemes() and is_among(url, _beginnings(driver)):
             return name
-    # A cluster that was away when its driver was made: that does not know how its URLs begin, but its pool.
-    pools = {name: getattr(drivers[name], "pool", None) for name in begins if not begins[name]}
-    found = [name for name, pool in pools.items() if f"/{pool}/" in url]
-    return found[0] if len(found) == 1 else None
+    return None
+
+
+def likely_holder(url: str, drivers: Mapping[str, Any]) -> str | None:
+    """The store of a location that stands in the record: that of its pool, where `holder` knows none.
+
+    A driver of Ceph whose cluster was away when it was made does not know how its URLs begin. Never ask this
+    of a location that somebody names: it may say any cluster.
+    """
+    if found := holder(url, drivers):
+        return found
+    scheme, _, rest = url.partition("://")
+    pieces = rest.split("/")
+    if scheme != "rbd" or len(pieces) != _RBD_PIECES:
+        return None
+    pool = urllib.parse.unquote(pieces[1])
+    silent = [
+        name
+        for name, driver in drivers.items()
+        if scheme in driver.get_schemes() and not driver.url_prefix and driver.pool == pool
+    ]
+    return silent[0] if len(silent) == 1 else None
+
+
+def object_of(url: str) -> str:
+    """What the object is called that a store's URL names."""
+    pieces = urllib.parse.urlsplit(url).path.split("/")
+    if url.startswith("rbd://"):
+        pieces = url.removeprefix("rbd://").split("/")
+        pieces = pieces[:_RBD_OBJECT] if len(pieces) == _RBD_PIECES else pieces
+    return urllib.parse.unquote(pieces[-1])
 
 
 def _beginnings(driver: Any) -> list[str]:

@@ -247,7 +247,7 @@ def named(url: str, metadata: dict[str, Any] | None) -> str | None:
     # Not the drivers: to make them may take minutes where a cluster is away, and records are shown meanwhile.
     if said in (config.public_stores(config.CONF) if multi() else (default_id(),)):
         return said
-    return (store_urls.holder(url, _drivers()) or said) if multi() else None
+    return (store_urls.likely_holder(url, _drivers()) or said) if multi() else None
 
 
 def _read_by_driver(url: str) -> Any:
@@ -368,8 +368,10 @@ def delete(url: str, metadata: dict[str, str] | None) -> None:
     with contextlib.suppress(errors.NotFound), _reached(driver) as client:
         if client:
             client.delete(driver, location)
-        else:
-            driver.delete(location)
+            return
+        if _is_file(driver):
+            file_store.check_configured(driver)
+        driver.delete(location)
 
 
 def open_location(location: models.ImageLocation | records.Location) -> Opened:

@@ -196,8 +196,8 @@ def finish_deletions() -> int:
                 removal.delete_data(row.id, row.value, row.meta_data)
             elif _answers(row.value, row.meta_data):
                 _leave_alone_or_delete(row.image_id, row.id)
-        except errors.Abandoned as error:  # the removal took longer than the database waits
-            LOG.warning("Location %s waits for the next run: %s", row.id, error)
+        except (errors.Abandoned, Exception):  # it took longer than the database waits, say
+            LOG.exception("Location %s waits for the next run", row.id)
         finally:
             _go_last(row.id, is_over=row.status == "deleted")
     return len(waiting)
@@ -224,6 +224,9 @@ def _answers(url: str, metadata: dict[str, Any] | None) -> bool:
         return False
     except errors.GantryError:
         pass  # there are none, say
+    except Exception:  # a driver's own
+        LOG.exception("Data at a location cannot be removed now")
+        return False
     return True
 
 
@@ -279,7 +282,17 @@ def scrub_all() -> int:
 
 def _scrub(image_ids: list[str]) -> int:
     with futures.ThreadPoolExecutor(config.CONF.scrub_pool_size) as pool:
-        return sum(pool.map(removal.scrub, image_ids))
+        return sum(pool.map(_is_scrubbed, image_ids))
+
+
+def _is_scrubbed(image_id: str) -> bool:
+    try:
+        return removal.scrub(image_id)
+    except errors.Unavailable:  # the database is away: no other one can be scrubbed either
+        raise
+    except Exception:  # a driver's own
+        LOG.exception("Image %s waits for the next run", image_id)
+        return False
 
 
 def _due(untried_since: datetime.datetime | None = None) -> list[str]:

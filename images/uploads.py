@@ -39,7 +39,7 @@ from images import (
 _ASKING = (checksums.PROPERTY, *signatures.PROPERTIES)
 #: Seconds between two signs of life while a store takes the bytes.
 _SIGN_OF_LIFE = 10
-_DELETED = "Image {} was deleted while it was uploaded"
+_DELETED = "Image {} was deleted while it was uploaded, or the data came too late"
 
 
 def stage(
@@ -55,6 +55,7 @@ def stage(
     """
     allowed = quota.for_asker(ctx, image_id) if quota.enabled else None
     needed = {"stage": size_hint or 0}
+    files = staging.Upload(image_id)
     image, said = _begin(ctx, image_id, "modify_image", "uploading", allowed, needed)
     digest = staging.is_stored_as_it_is(image.disk_format)
     meter = _meter(allowed, image_id, size_hint, staged=True) if allowed else None
@@ -66,19 +67,19 @@ def stage(
             algorithms=_wanted(said) if said else (),
             size=size_hint,
             on_bytes=meter,
+            keep=files,
         )
         with db.transaction() as session:
             if not statuses.keep_image(session, image_id, "uploading", size=facts.size):
-                raise errors.Gone(f"Image {image_id} was deleted while it was staged")
+                raise errors.Gone(_DELETED.format(image_id))
             if notifications.enabled:
                 notifications.image(session, "image.update", image_id)
             if allowed:
                 quota.settle(session, image_id)
-    except errors.Gone as error:
-        _forget_deleted(image_id)
-        raise errors.NotFound(str(error)) from error
-    except BaseException:
-        give_back(image_id, "uploading")
+    except BaseException as error:
+        give_back(image_id, "uploading", files)
+        if isinstance(error, errors.Gone):
+            raise errors.NotFound(str(error)) from error
         raise
 
 
@@ -105,13 +106,14 @@ def upload(
     store_id = _chosen(store)
     allowed = quota.for_asker(ctx, image_id) if quota.enabled else None
     needed = {"store": size_hint or 0}
+    files = staging.Upload(image_id)
     image, said = _begin(ctx, image_id, "upload_image", "saving", allowed, needed)
     meter = _meter(allowed, image_id, size_hint, copies=1) if allowed else None
     if notifications.enabled:
         named = {"backend": store_id} if stores.multi() else {}
         notifications.image_now("image.prepare", image_id, **named)
     try:
-        facts = _received(ctx, image_id, body, said, size_hint, meter)
+        facts = _received(ctx, image_id, body, said, size_hint, meter, files)
         virtual = formats.check(facts.inspection, image.disk_format, image.container_format)
         columns = (facts.digest or {}) | {"size": facts.size, "virtual_size": virtual}
         url, metadata = stores.add(
@@ -121,12 +123,9 @@ def upload(
     except BaseException as error:
         if notifications.enabled:
             _tell_of_failure(image_id, error)
-        if isinstance(error, errors.Superseded):
-            _forget_deleted(image_id)
-            raise
         lost = isinstance(error, errors.NotFound | errors.Unavailable)
-        if not give_back(image_id, "saving") and lost:
-            # No store can take a file that a deletion has removed.
+        if not give_back(image_id, "saving", files) and lost:
+            # No store can take a file that a deletion, or who gave it back for dead, has removed.
             raise errors.Gone(_DELETED.format(image_id)) from error
         raise
     staging.remove(image_id)
@@ -139,12 +138,19 @@ def _received(
     said: dict[str, str | None],
     size: int | None,
     meter: Callable[[int], None] | None,
+    files: staging.Upload,
 ) -> staging.Facts:
     """The bytes in staging, compared with what the image's properties promise and sign."""
     claim = signatures.claim_of(said)
     signature = signatures.read(ctx, claim) if claim else None
     facts = staging.receive(
-        image_id, body, digest=True, algorithms=_wanted(said), size=size, on_bytes=meter
+        image_id,
+        body,
+        digest=True,
+        algorithms=_wanted(said),
+        size=size,
+        on_bytes=meter,
+        keep=files,
     )
     checksums.compare(checksums.of_property(said), facts.made)
     if signature:
@@ -232,7 +238,7 @@ def _writer(image_id: str, facts: staging.Facts) -> stores.Writer:
         except OSError:
             is_mine = False
         if not is_mine:
-            raise errors.Superseded(_DELETED.format(image_id))
+            raise errors.Gone(_DELETED.format(image_id))
 
     return stores.Writer(heard, ready)
 
@@ -267,7 +273,7 @@ def _activate(image_id: str, columns: dict[str, Any], location: models.ImageLoca
         if notifications.enabled:
             notifications.image(session, "image.upload", image_id)
         if not statuses.move_image(session, image_id, "saving", "active", lost_ok=True, **columns):
-            raise errors.Superseded(_DELETED.format(image_id))
+            raise errors.Gone(_DELETED.format(image_id))
         location.image_id = image_id
         session.add(location)
         if not config.CONF.gantry.staging_is_shared:
@@ -292,36 +298,24 @@ def _meter(
     return meter.arrived
 
 
-def give_back(image_id: str, was: str) -> bool:
+def give_back(image_id: str, was: str, files: staging.Upload | None = None) -> bool:
     """Undo the begin of an upload that has failed or died: back to `queued`, nothing in staging or a store.
 
     False where the image is no longer what it `was`: then nothing is changed, but for what has arrived for
-    an image that was deleted meanwhile.
+    an image that was deleted meanwhile. Nor is anything where the upload whose `files` these are was given
+    back before, and another one has begun.
     """
     with db.transaction() as session:
+        if files and (hosts.is_marked_elsewhere(session, image_id) or files.is_superseded()):
+            return False
         back = statuses.move_image(session, image_id, was, "queued", lost_ok=True)
+        there = sa.select(models.Image.id).where(
+            models.Image.id == image_id, models.Image.deleted.is_(False)
+        )
         if back and not config.CONF.gantry.staging_is_shared:
             hosts.unmark(session, image_id)
-        if back or _is_deleted(session, image_id):
+        if back or session.scalars(there).first() is None:
             staging.remove(image_id)  # before the commit: after it, the next upload may have begun
         if back and was == "saving":
             leftovers.discard(image_id)
     return back
-
-
-def _forget_deleted(image_id: str) -> None:
-    """Remove what has arrived for an image that was deleted.
-
-    Of one that is there, whoever is superseded was given back for dead: all is its successor's by now.
-    """
-    with db.reading() as session:
-        is_deleted = _is_deleted(session, image_id)
-    if is_deleted:
-        staging.remove(image_id)
-
-
-def _is_deleted(session: orm.Session, image_id: str) -> bool:
-    there = sa.select(models.Image.id).where(
-        models.Image.id == image_id, models.Image.deleted.is_(False)
-    )
-    return session.scalars(there).first() is None

@@ -25,9 +25,8 @@ class Inspect(task.Task):
         Raises:
             UnacceptableFormat: the bytes are unsafe, cut, or not what `disk_format` says.
         """
-        if will_be_unpacked(
-            staged, config.CONF.image_import_opts.image_import_plugins
-        ):  # what is in it is judged when it has come out
+        plugins = config.CONF.image_import_opts.image_import_plugins
+        if will_be_unpacked(staged, plugins):  # what is in it is judged when it has come out
             return staged
         file, declared, size = pathlib.Path(staged["path"]), staged["disk_format"], staged["size"]
         facts = staging.facts(file) or staging.inspect(

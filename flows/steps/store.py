@@ -87,6 +87,8 @@ def _recall(file: pathlib.Path, digest: dict[str, str], writer: stores.Writer) -
     Then the bytes are digested once more, and say it themselves.
     """
     algorithm, facts = digest["os_hash_algo"], staging.facts(file, linked=True)
+    if not file.exists():
+        raise errors.NotFound("The data that were to be stored are gone")
     if facts is None or algorithm not in facts.made:
         facts = staging.inspect(
             file, digest=True, algorithms=[algorithm], on_bytes=lambda _: writer.on_bytes(0)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from glance_store import exceptions as store_errors
 from sqlalchemy import exc, orm
 
 from images import db, errors, models, staging, stores, upkeep, uploads
@@ -238,10 +239,53 @@ def test_an_upload_that_is_late_leaves_its_successor_alone(
     late = send(api, image_id, what, meanwhile)
     go.set()
     successor.join()
-    assert (late, answers) == ({"file": 410, "stage": 404}[what], [204])
+    assert (late, answers) == (400 if breaks else {"file": 410, "stage": 404}[what], [204])
     if what == "stage":
         importing.imported(api, image_id)
     assert api.ask("GET", f"/v2/images/{image_id}/file").data == DATA
+
+
+def test_a_store_that_fails_too_late_fails_the_late_upload_only(api: Api) -> None:
+    """The image was given back while the store stood still, and somebody else's bytes are arriving."""
+    image_id, begun, go = api.create(**importing.FORMATS), threading.Event(), threading.Event()
+    answers, store = list[int](), Store()
+
+    def pause() -> None:
+        begun.set()
+        go.wait(20)
+
+    def succeed() -> None:
+        answers.append(send(Api(api.application), image_id, "file", pause))
+
+    successor = threading.Thread(target=succeed)
+
+    def fail() -> None:
+        store.before = bool
+        assert uploads.give_back(image_id, "saving")
+        successor.start()
+        begun.wait(20)
+        raise store_errors.StorageWriteDenied
+
+    store.before = fail
+    assert api.put(image_id, DATA).status_code in (410, 503)
+    go.set()
+    successor.join()
+    assert answers == [204]
+    assert api.ask("GET", f"/v2/images/{image_id}/file").data == DATA
+
+
+@pytest.mark.parametrize("what", ["file", "stage"])
+def test_a_part_that_vanishes_gives_the_image_back(api: Api, what: str) -> None:
+    """Somebody has emptied staging, and nobody else is at work: the client may try again at once."""
+    image_id = api.create(**importing.FORMATS)
+
+    def vanish() -> None:
+        [part] = staging.path().glob(f"{image_id}*.part")
+        part.unlink()
+
+    assert send(api, image_id, what, vanish) in (404, 410)
+    assert status(image_id) == "queued"
+    assert api.put(image_id, DATA, what).status_code == 204
 
 
 def test_formats_that_are_unset_before_a_worker_begins(caller: Caller, server: str) -> None:

@@ -109,8 +109,11 @@ def test_a_directory_that_was_away_at_the_start(
         stores.add("one", IMAGE, staged)
     (tmp_path / "mount").unlink()
     (tmp_path / "mount/one").mkdir(parents=True)
-    url, _ = stores.add("one", IMAGE, staged)
+    url, metadata = stores.add("one", IMAGE, staged)
     assert url == f"file://{tmp_path}/mount/one/{IMAGE}"
+    stores._drivers()["one"].unset_capabilities(store_options.WRITE_ACCESS)
+    stores.delete(url, metadata)
+    assert not list((tmp_path / "mount/one").iterdir())
 
 
 def test_the_staging_area_has_a_default(configure: Configure, tmp_path: pathlib.Path) -> None:
@@ -144,9 +147,30 @@ def test_a_cluster_that_was_away_knows_its_pool(
     prefixes: dict[str, str | None], holder: str | None
 ) -> None:
     """Locations from the time of a single store name none: in another store their data would be lost."""
+    drivers = clusters(prefixes)
+    assert store_urls.likely_holder(f"rbd://f/cold/{IMAGE}/snap", drivers) == holder
+
+
+def clusters(prefixes: dict[str, str | None]) -> dict[str, Cluster]:
     pools = {"one": "images", "two": "cold"}
-    drivers = {name: Cluster(url_prefix=prefixes[name], pool=pools[name]) for name in pools}
-    assert store_urls.holder(f"rbd://f/cold/{IMAGE}/snap", drivers) == holder
+    return {name: Cluster(url_prefix=prefixes[name], pool=pools[name]) for name in pools}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"rbd://f/cold/{IMAGE}/snap",
+        "rbd://cold/vms/disk/snap",
+        "rbd://f/vms/cold/snap",
+        "rbd://cold",
+    ],
+)
+def test_nobody_may_name_a_cluster_that_is_away(url: str) -> None:
+    """What a location of his would mean cannot be told; nor is a pool found where none is written."""
+    drivers = clusters({"one": None, "two": None})
+    assert store_urls.holder(url, drivers) is None
+    if "/vms/" in url or url == "rbd://cold":
+        assert store_urls.likely_holder(url, drivers) is None
 
 
 def test_a_driver_of_somebody_else_needs_no_options(configure: Configure) -> None:

@@ -207,6 +207,26 @@ def test_a_store_that_does_not_answer_keeps_no_other_waiting(
     assert not files[2].exists()
 
 
+def test_a_driver_that_raises_anything_keeps_no_other_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither what a living image has lost, nor a deleted one's data."""
+    ids = [remains.image("active"), remains.image("active"), remains.gone("pending_delete")]
+    ids.append(remains.gone("pending_delete"))
+    files = [remains.stored(one, "pending_delete") for one in ids]
+    delete = stores.delete
+
+    def breaks(url: str, metadata: dict[str, str] | None) -> None:
+        if url.removeprefix("file://") in (str(files[0]), str(files[2])):
+            raise RuntimeError("a driver's own")
+        delete(url, metadata)
+
+    monkeypatch.setattr(stores, "delete", breaks)
+    assert (upkeep.finish_deletions(), upkeep.scrub()) == (2, 1)
+    assert [file.exists() for file in files] == [True, False, True, False]
+    assert remains.status(ids[3]) == "deleted"
+
+
 @pytest.mark.parametrize(
     ("was", "rows"),
     [
