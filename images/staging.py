@@ -147,9 +147,8 @@ def receive(
     part = keep.part if keep else path(image_id, f".{secrets.token_hex(8)}.part")
     final = keep.final if keep else path(image_id)
     record = config.CONF.hashing_algorithm if digest else ""  # whatever SIGHUP changes meanwhile
-    kinds = [*config.public_stores(config.CONF).values()] or [
-        config.CONF.glance_store.default_store
-    ]
+    conf = config.CONF
+    kinds = [*config.public_stores(conf).values()] or [conf.glance_store.default_store]
     if size is not None:
         admit(size)
     try:
@@ -164,9 +163,7 @@ def receive(
         if keep:
             keep.done(lambda: on_bytes and on_bytes(total))
         part.rename(final)
-        sync(
-            final.parent
-        )  # a worker could bring them again, but a client is told that they are here
+        sync(final.parent)  # before a client is told that they are here
         return _remember(final, inode, *seen, record)
     except BaseException as error:
         _drop(part, keep, error)
@@ -354,24 +351,19 @@ def remove(image_id: str) -> None:
         LOG.warning("Staging of image %s may be left over: %s", image_id, error)
 
 
-class Upload:
-    """The files of one upload, a `Keep` that keeps nothing.
+@dataclasses.dataclass
+class KeepsNothing:
+    """A `Keep` that only names the files."""
 
-    By them it knows, when it has failed, whether it was given back for dead, and others are at work by now.
-    """
-
-    def __init__(self, image_id: str) -> None:
-        self.part = path(image_id, f".{secrets.token_hex(8)}.part")
-        self.final = path(image_id)
-        self._inode = 0
+    part: pathlib.Path
+    final: pathlib.Path
 
     def sink(self, file: BinaryIO) -> Sink:
         """The file itself."""
         return file
 
     def done(self, tick: Callable[[], object]) -> None:
-        """Remember which file has arrived whole."""
-        self._inode = self.part.stat().st_ino
+        """There is nothing to wait for."""
 
     def leave(self) -> bool:
         """Nobody could go on in the middle."""
@@ -379,6 +371,25 @@ class Upload:
 
     def forget(self) -> None:
         """There is nothing beside the part."""
+
+
+@dataclasses.dataclass
+class Upload(KeepsNothing):
+    """The files of one upload.
+
+    By them it knows, when it has failed, whether it was given back for dead, and others are at work by now.
+    """
+
+    _inode: int = 0
+
+    @classmethod
+    def of(cls, image_id: str) -> "Upload":
+        """Those of the upload that begins now."""
+        return cls(path(image_id, f".{secrets.token_hex(8)}.part"), path(image_id))
+
+    def done(self, tick: Callable[[], object]) -> None:
+        """Remember which file has arrived whole."""
+        self._inode = self.part.stat().st_ino
 
     def is_superseded(self) -> bool:
         """Whether staging holds bytes of another upload, all of them or those that have come so far."""

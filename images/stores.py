@@ -126,8 +126,15 @@ def _driver(store_id: str) -> Any:
         ) from None
 
 
+@functools.cache
+def _ids() -> frozenset[str]:
+    """What a location may name as its store; asked of each one that is shown."""
+    return frozenset(config.public_stores(config.CONF) or [default_id()])
+
+
 def reset() -> None:
     """Forget the drivers; the next use makes them from the configuration as it is then."""
+    _ids.cache_clear()
     _drivers.cache_clear()
     _made.cache_clear()
 
@@ -240,12 +247,10 @@ def named(url: str, metadata: dict[str, Any] | None) -> str | None:
     their URL, as in Glance. None where that says nothing either.
     """
     said = (metadata or {}).get("store") or (metadata or {}).get("backend")
-    if not isinstance(
-        said, str
-    ):  # where there is one store, an owner may have written anything there
+    if not isinstance(said, str):  # an owner may have written anything, where there is one store
         said = None
     # Not the drivers: to make them may take minutes where a cluster is away, and records are shown meanwhile.
-    if said in (config.public_stores(config.CONF) if multi() else (default_id(),)):
+    if said in _ids():
         return said
     return (store_urls.likely_holder(url, _drivers()) or said) if multi() else None
 

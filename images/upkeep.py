@@ -222,8 +222,8 @@ def _answers(url: str, metadata: dict[str, Any] | None) -> bool:
     except errors.Unavailable as error:
         LOG.warning("Data at a location cannot be removed now: %s", error)
         return False
-    except errors.GantryError:
-        pass  # there are none, say
+    except errors.GantryError as error:  # there are none, say
+        LOG.debug("A location that is to be removed: %s", error)
     except Exception:  # a driver's own
         LOG.exception("Data at a location cannot be removed now")
         return False

@@ -55,7 +55,7 @@ def stage(
     """
     allowed = quota.for_asker(ctx, image_id) if quota.enabled else None
     needed = {"stage": size_hint or 0}
-    files = staging.Upload(image_id)
+    files = staging.Upload.of(image_id)
     image, said = _begin(ctx, image_id, "modify_image", "uploading", allowed, needed)
     digest = staging.is_stored_as_it_is(image.disk_format)
     meter = _meter(allowed, image_id, size_hint, staged=True) if allowed else None
@@ -106,7 +106,7 @@ def upload(
     store_id = _chosen(store)
     allowed = quota.for_asker(ctx, image_id) if quota.enabled else None
     needed = {"store": size_hint or 0}
-    files = staging.Upload(image_id)
+    files = staging.Upload.of(image_id)
     image, said = _begin(ctx, image_id, "upload_image", "saving", allowed, needed)
     meter = _meter(allowed, image_id, size_hint, copies=1) if allowed else None
     if notifications.enabled:

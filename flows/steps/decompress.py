@@ -1,8 +1,7 @@
 """Decompress: the plugin `image_decompression` unpacks the staged file."""
 
 import pathlib
-from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any
 
 from taskflow import task
 
@@ -33,6 +32,7 @@ class Decompress(task.Task):
         if kind is None:
             return staged
         _remove_outputs(watch.plan)
+        final = _output(watch.plan, watch.plan.lease.attempt)
         size = packed.stat().st_size
         meter = room.output_meter(watch.plan, declared, size) if quota.enabled else None
         with unpacking.opened(
@@ -45,7 +45,7 @@ class Decompress(task.Task):
                 watch.plan.image_id,
                 source,
                 digest=staging.is_stored_as_it_is(declared),
-                keep=_Output(_output(watch.plan, watch.plan.lease.attempt)),
+                keep=staging.KeepsNothing(final.with_name(f"{final.name}.part"), final),
             )
         unpacked = staged | {"path": facts.path, "size": facts.size}
         return inspect.judged(unpacked, facts, lambda: watch.report(self.name, size, size))
@@ -53,27 +53,6 @@ class Decompress(task.Task):
     def revert(self, watch: watching.Watch, **_: Any) -> None:
         """Remove what was written."""
         _remove_outputs(watch.plan)
-
-
-class _Output:
-    """The names of one attempt's file; a `staging.Keep` that keeps nothing."""
-
-    def __init__(self, final: pathlib.Path) -> None:
-        self.part, self.final = final.with_name(f"{final.name}.part"), final
-
-    def sink(self, file: BinaryIO) -> staging.Sink:
-        """The file itself."""
-        return file
-
-    def done(self, tick: Callable[[], object]) -> None:
-        """There is nothing to wait for."""
-
-    def leave(self) -> bool:
-        """Nobody could go on in the middle."""
-        return False
-
-    def forget(self) -> None:
-        """There is nothing beside the part."""
 
 
 def _output(plan: imports.Plan, attempt: int) -> pathlib.Path:

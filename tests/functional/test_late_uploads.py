@@ -41,6 +41,23 @@ def reserved() -> list[str]:
         return list(session.scalars(sa.select(models.Reservation.image_id)))
 
 
+@contextlib.contextmanager
+def listening(event: str, work: Callable[[orm.Session], None]) -> Iterator[None]:
+    """What is done at an event of each session meanwhile."""
+    sa.event.listen(orm.Session, event, work)
+    try:
+        yield
+    finally:
+        sa.event.remove(orm.Session, event, work)
+
+
+def fault(text: str, name: str) -> exc.OperationalError:
+    """What SQLite says of a COMMIT."""
+    said = sqlite3.OperationalError(text)
+    said.sqlite_errorname = name
+    return exc.OperationalError("COMMIT", {}, said)
+
+
 def test_the_answer_to_the_commit_is_lost(api: Api, tmp_path: pathlib.Path) -> None:
     """The record is written: the data stay where it points, and the client is told that they are there."""
     image_id, lost = api.create(**importing.FORMATS), list[bool]()
@@ -48,15 +65,10 @@ def test_the_answer_to_the_commit_is_lost(api: Api, tmp_path: pathlib.Path) -> N
     def lose(_: orm.Session) -> None:
         if not lost and status(image_id) == "active":
             lost.append(True)
-            fault = sqlite3.OperationalError("disk I/O error")
-            fault.sqlite_errorname = "SQLITE_IOERR"
-            raise exc.OperationalError("COMMIT", {}, fault)
+            raise fault("disk I/O error", "SQLITE_IOERR")
 
-    sa.event.listen(orm.Session, "after_commit", lose)
-    try:
+    with listening("after_commit", lose):
         answer = api.put(image_id, DATA)
-    finally:
-        sa.event.remove(orm.Session, "after_commit", lose)
     assert (lost, answer.status_code) == ([True], 204)
     assert api.ask("GET", f"/v2/images/{image_id}/file").data == DATA
     assert not list(staging.path().iterdir())
@@ -194,15 +206,10 @@ def test_the_place_is_recorded_for_another_reason(api: Api, tmp_path: pathlib.Pa
         with db.reading() as session:
             status = session.connection().scalar(sa.select(models.Image.status))
         if status == "saving" and list((tmp_path / "images").glob(image_id)):
-            fault = sqlite3.OperationalError("database is locked")
-            fault.sqlite_errorname = "SQLITE_BUSY"
-            raise exc.OperationalError("COMMIT", {}, fault)
+            raise fault("database is locked", "SQLITE_BUSY")
 
-    sa.event.listen(orm.Session, "before_commit", break_off)
-    try:
+    with listening("before_commit", break_off):
         answer = api.put(image_id, DATA)
-    finally:
-        sa.event.remove(orm.Session, "before_commit", break_off)
     assert answer.status_code == 503
     assert not list(staging.path().iterdir())
 

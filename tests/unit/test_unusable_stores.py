@@ -173,7 +173,9 @@ def test_nobody_may_name_a_cluster_that_is_away(url: str) -> None:
         assert store_urls.likely_holder(url, drivers) is None
 
 
-def test_a_driver_of_somebody_else_needs_no_options(configure: Configure) -> None:
+def test_a_driver_of_somebody_else_needs_no_options(
+    configure: Configure, tmp_path: pathlib.Path
+) -> None:
     """glance_store's own base class has none."""
-    configure("")
+    start(configure, tmp_path, "http", "")
     store_options.of_store(config.CONF, "one", SimpleNamespace(OPTIONS=None))
